@@ -48,7 +48,7 @@ _TYPOGRAPHIC = "“”„‟«»"
 _PATTERNS = {
     TAG_PATTERN: "1 to 64 characters of a-z A-Z 0-9 - _ : / . [ ] < > { } @",
     NAME_PATTERN: "1 to 64 characters of a-z A-Z 0-9 _ . - that begin with a letter or a digit",
-    SLUG_PATTERN: "1 to 128 characters of a-z A-Z 0-9 _ -",
+    SLUG_PATTERN: "one part of an address, such as parking: 1 to 128 characters of a-z A-Z 0-9 _ -",
     FACTORY_PATTERN: 'a module and a callable in it, such as "module:function"',
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     HOURS_PATTERN: 'two times of day, such as "06:00-22:00", from 00:00 to 24:00',
@@ -106,6 +106,8 @@ def explain(
         if key_path in around and problems[0]["type"] in ("too_short", "literal_error"):
             # Pydantic counts only the valid elements. The problems of the elements explain more than that of the list.
             del by_path[key_path]
+    for key_path in _misspelt(by_path, schema, data):
+        del by_path[key_path]
     lines = []
     for key_path, problems in islice(by_path.items(), most):
         where = source if isinstance(source, str) else source(key_path)
@@ -114,6 +116,20 @@ def explain(
     if len(by_path) > most:
         lines.append(f"{len(by_path) - most} more problems are not shown")
     return ConfigError(*lines)
+
+
+def _misspelt(by_path: Mapping[KeyPath, list[Any]], root: dict[str, Any], data: object) -> list[KeyPath]:
+    """The missing keys for which an unknown one stands beside them, misspelt: the problem of that one says all."""
+    unknown = [path for path, problems in by_path.items() if problems[0]["type"] == "extra_forbidden"]
+    meant = [(path[:-1], _meant(path, root, data)[0]) for path in unknown]
+    found = [(*around, key) for around, key in meant if key is not None]
+    return [path for path in found if path in by_path and by_path[path][0]["type"] == "missing"]
+
+
+def _meant(key_path: KeyPath, root: dict[str, Any], data: object) -> tuple[str | None, list[str]]:
+    """The key that an unknown one probably means, if there is one, and all keys that are known there."""
+    known = [key for schema in _schemas(root, key_path[:-1], data) for key in schema.get("properties", {})]
+    return nearest(str(key_path[-1]), known), known
 
 
 def nearest(word: str, words: Sequence[str]) -> str | None:
@@ -183,8 +199,7 @@ def _describe(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data
         _, value = _step(value, part)
     kinds = {problem["type"] for problem in problems}
     if "extra_forbidden" in kinds:
-        known = [key for s in _schemas(root, key_path[:-1], data) for key in s.get("properties", {})]
-        meant = nearest(str(key_path[-1]), known)
+        meant, known = _meant(key_path, root, data)
         return f"unknown key; did you mean {meant}?" if meant else f"unknown key; known are {', '.join(known)}"
     schemas = list(_schemas(root, key_path, data))
     allowed = _join_choices(allowed_text(s, root) for s in schemas)

@@ -144,6 +144,10 @@ def _reason(text: str, at: int, message: str) -> tuple[str, str | None]:
     if message.startswith("Expecting ',' delimiter") and text[at] in '"{[-0123456789':
         has_space = text[at - 1] in " \t"
         return "a comma is missing before this", (text[: at - 1] if has_space else text[:at]) + "," + text[at:]
+    if text[at] == "<":
+        return "this is a web page or XML: is it the right file, or a login page in its place?", None
+    if message == "Expecting value":
+        return "a value is missing here", None
     if message.startswith("Expecting ':'"):
         return "a colon is missing after the key", None
     if message.startswith("Extra data"):

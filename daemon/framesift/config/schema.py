@@ -17,7 +17,8 @@ TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 class StrictModel(BaseModel):
@@ -35,7 +36,8 @@ def parse_size(value: Any) -> Any:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)
         if found is None or found.group(2).upper() not in _UNITS:
             raise ValueError(
-                f"{value[:60]!r} is not a size: use a number of bytes, or a number with KiB, MiB, GiB, kB, MB or GB"
+                f"{value[:60]!r} is not a size: use a number of bytes, or a number with KiB, MiB, GiB, TiB, kB, MB, GB "
+                "or TB"
             )
         return int(float(found.group(1)) * _UNITS[found.group(2).upper()])
     return value

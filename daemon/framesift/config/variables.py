@@ -10,6 +10,7 @@ systemd's $CREDENTIALS_DIRECTORY. A value from a file, or of a variable that is 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,4 +206,5 @@ def _content(path: Path, name: str) -> str:
         why = (
             "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         )
-        raise ConfigError(f"{name}: {path} cannot be read: {why}") from None
+        advice = f"correct {name}_FILE, or the credential {name}; this user (uid {os.getuid()}) must be able to read it"
+        raise ConfigError(f"{name}: {path} cannot be read: {why}; {advice}") from None

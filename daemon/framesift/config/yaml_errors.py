@@ -23,6 +23,8 @@ _WORDS = (
     ("expected ',' or '}'", "a comma or } is missing before this"),
     ("found undefined alias", "a name behind * that no & has defined"),
 )
+# A key, its colon, and its value without a space between them; // follows the colon of an address.
+_NO_SPACE = re.compile(r"\s*(?:- )?[A-Za-z_]\w*:(?=[^\s/])")
 
 
 def explain_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
@@ -34,6 +36,10 @@ def explain_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
     begin = error.context_mark or mark
     if mark is None or begin is None or plain == problem:
         return f"{where}: {plain}"
+    if problem.startswith("mapping values are not allowed"):
+        before = [(n, line) for n, line in enumerate(text.splitlines()[: mark.line], 1) if line.split("#")[0].strip()]
+        if before and (found := _NO_SPACE.match(before[-1][1])) is not None:
+            return f"{source}:{before[-1][0]}: column {found.end() + 1}: a space is missing behind the colon"
     # A space of another kind looks like one, and is none: the reader then misses the colon.
     for number, line in enumerate(text.splitlines()[begin.line : mark.line + 1], begin.line + 1):
         odd = next((c for c in line if c != "\t" and unicodedata.category(c) in ("Cf", "Zs") and c != " "), None)

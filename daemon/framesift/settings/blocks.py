@@ -294,6 +294,18 @@ class Settings(DeviceSettings):
         return self
 
     @model_validator(mode="after")
+    def _require_ports_of_their_own(self) -> Settings:
+        owners = {} if self.status.bind is None else {self.status.bind: "status.bind"}
+        for i, listener in enumerate(self.listeners):
+            other = owners.setdefault(listener.listen, f"listeners[{i}].listen")
+            if listener.port and other != f"listeners[{i}].listen":
+                raise ValueError(
+                    f"listeners[{i}].listen: {listener.listen} is the address of {other} too: each needs a port of its "
+                    "own"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _require_api_key(self) -> Settings:
         if self.roboflow.api_key is None:
             sources = (self.policy, *(stream.policy for stream in self.streams))
@@ -306,9 +318,10 @@ class Settings(DeviceSettings):
                 if needs_key
             ]
             if wanted:
+                verb = "needs" if len(wanted) == 1 else "need"
                 raise ValueError(
-                    f"roboflow.api_key is missing, which the {' and the '.join(wanted)} need: set ROBOFLOW_API_KEY (or "
-                    "ROBOFLOW_API_KEY_FILE, or a credential of that name)"
+                    f"roboflow.api_key is missing, which the {' and the '.join(wanted)} {verb}: set ROBOFLOW_API_KEY "
+                    "(or ROBOFLOW_API_KEY_FILE, or a credential of that name)"
                 )
         return self
 

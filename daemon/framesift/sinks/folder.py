@@ -336,7 +336,11 @@ class FolderSink:
             self._lock_file = None
 
     def _describe(self, error: OSError) -> str:
-        reason = "is a symbolic link, and links are not followed" if error.errno == errno.ELOOP else error.strerror
+        reason = error.strerror
+        if error.errno == errno.ELOOP:
+            reason = "is a symbolic link, and links are not followed"
+        elif error.errno == errno.EEXIST and not self._root.is_dir():
+            reason = "is a file, not a folder"
         return f"{error.filename or self._root}: {reason or error}"
 
 

@@ -39,6 +39,8 @@ def write_obstacle(folder: Path, *files: Path) -> WriteObstacle | None:
         if os.path.lexists(path) and not os.access(path, needed):
             what = f"{path} belongs to {_user(path.lstat().st_uid)} and is not writable for uid {os.geteuid()}"
             return WriteObstacle(what, "change its owner, or choose another path")
+    if disk.f_blocks == 0:
+        return WriteObstacle(f"{there} is on no disk: nothing can be kept there", "choose another path")
     if free_bytes(there) < MIN_FREE_BYTES:
         return WriteObstacle(f"the disk of {there} is full", "free some disk space")
     if disk.f_files > 0 and disk.f_favail == 0:

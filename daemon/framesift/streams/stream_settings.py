@@ -67,6 +67,11 @@ class StreamSettings(StreamFields):
         hint = address_hint(self.source, (*_NETWORK, "file")) if isinstance(self.source, str) else None
         if hint is not None:
             raise ValueError(f"stream {self.name!r}: {_SOURCES}; {hint}")
+        if isinstance(self.source, str) and re.fullmatch(r"[0-9]{1,3}", self.source):
+            raise ValueError(
+                f"stream {self.name!r}: source {self.source!r} is a text: a webcam's number has no quotes "
+                f"(source: {int(self.source)}), and a file of that name is ./{self.source}"
+            )
         url = self._url()
         if url is not None or (isinstance(self.source, str) and is_malformed_address(self.source)):
             self._check_url(url)
@@ -93,7 +98,7 @@ class StreamSettings(StreamFields):
             return
         where, key = f"stream {self.name!r}: snapshot", "url" if self.snapshot.source is None else "source"
         if not self.is_camera:
-            raise ValueError(f"{where} is for cameras only, and not for files and folders")
+            raise ValueError(f"{where} is for cameras only, and not for files and folders: remove it")
         allowed = _HTTP if key == "url" else _NETWORK
         if self._snapshot_scheme not in allowed:
             beginnings = ", ".join(f"{scheme}://" for scheme in allowed)
@@ -229,7 +234,8 @@ class StreamSettings(StreamFields):
         except ValueError:
             raise ValueError(f"stream {self.name!r}: the source's address has no valid port; {hint}") from None
         if not host or " " in host:
-            raise ValueError(f"stream {self.name!r}: the source's address has no valid host; {hint}")
+            example = "rtsp://10.0.0.5/stream1"
+            raise ValueError(f"stream {self.name!r}: the source's address has no valid host, as in {example}; {hint}")
         in_url = url.username is not None or url.password is not None
         if in_url and (self.username is not None or self.password is not None):
             raise ValueError(

@@ -29,6 +29,19 @@ def git_lfs_problem(path: Path) -> str | None:
     )
 
 
+def _foreign(path: Path) -> str | None:
+    """What a file is that is no ONNX file, as far as its name and its first bytes tell, and the way out."""
+    with path.open("rb") as file:
+        first = file.read(64)
+    if not first:
+        return "empty: copy or export it again"
+    if path.suffix in (".pt", ".pth") or first.startswith(b"PK"):
+        return f"a PyTorch file, not an ONNX file: export it (yolo export model={path.name} format=onnx)"
+    if first.lstrip().startswith(b"<"):
+        return "a web page, not an ONNX file: download the file itself"
+    return None
+
+
 def load_problem(path: Path, failure: str, version: str) -> str:
     """What is wrong with the file, and the way out, on at most two lines. failure: onnxruntime's text."""
     if opset := _OPSET.search(failure):
@@ -48,5 +61,7 @@ def load_problem(path: Path, failure: str, version: str) -> str:
             f"{path} needs the operation {operation.group(1)}, which onnxruntime {version} does not have.\n"
             "Export it again without it: an export for onnxruntime instead of TensorRT, or another opset"
         )
+    if (foreign := _foreign(path)) is not None:
+        return f"{path} is {foreign}"
     text = _SOURCE.sub("", _PREFIX.sub("", failure)).strip()
     return f"{path} can't be loaded: {' '.join(text.split())[:400]}"

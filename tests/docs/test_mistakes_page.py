@@ -1,0 +1,22 @@
+"""Each common mistake is made again: what framesift says to it is what docs/mistakes.md has, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mistakes import MISTAKES, Mistake, said
+from mistakes_page import section
+
+PAGE = (Path(__file__).parents[2] / "docs" / "mistakes.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
+def test_a_mistake_is_answered_as_the_page_says(tmp_path: Path, mistake: Mistake) -> None:
+    answer = said(mistake, tmp_path)
+    assert section(mistake, answer) in PAGE, f"run .venv/bin/python scripts/mistakes_page.py; it says now: {answer}"
+
+
+def test_the_page_has_these_mistakes_and_no_other() -> None:
+    assert PAGE.count("\nsays\n") == len(MISTAKES) >= 35
