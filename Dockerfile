@@ -11,19 +11,10 @@ FROM ${BASE} AS build
 ARG CV2=headless
 WORKDIR /src
 COPY requirements/run.txt requirements/run.txt
-# CV2=system: the image's OpenCV was built against the image's NumPy, so both stay, and so does an onnxruntime that the
-# image brings (it knows the GPU). Their wheels are dropped with their hashes; what is left is installed as pinned.
+COPY scripts/choose_requirements scripts/choose_requirements
+# CV2=system: OpenCV and NumPy are the image's own.
 RUN set -eu; \
-    brings() { python3 -c "import sys; from importlib.util import find_spec; sys.exit(find_spec('$1') is None)"; }; \
-    case "$CV2" in \
-        headless) kept=none ;; \
-        system) \
-            if ! brings cv2; then echo "CV2=system, but python3 of this image finds no cv2" >&2; exit 2; fi; \
-            kept="opencv-python-headless|numpy"; \
-            if brings onnxruntime; then kept="$kept|onnxruntime"; fi ;; \
-        *) echo "CV2=$CV2: allowed are headless and system" >&2; exit 2 ;; \
-    esac; \
-    awk -v kept="^($kept)==" '/^[A-Za-z0-9]/ { drop = ($0 ~ kept) } !drop' requirements/run.txt > requirements/chosen.txt; \
+    sh scripts/choose_requirements "$CV2" > requirements/chosen.txt; \
     python3 -m venv --system-site-packages /opt/framesift; \
     /opt/framesift/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/chosen.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./

@@ -1,6 +1,9 @@
 # make setup   .venv with the framesift command in it
 # make demo    the whole pipeline on a rendered street, in under a minute
 # make test    every test, under five minutes (ARGS="..." goes to pytest)
+# make install the system service, as root: user, program, settings, unit; again: an upgrade (docs/deploy.md)
+# make wheels  its requirements in a folder (WHEELS=wheels), for make install WHEELS=wheels without a network
+# make uninstall what install made; PURGE=1 also settings and data
 # make check   format, lint, strict types, import rules
 # make pythons the wheel in clean environments of Python 3.10 to 3.13, with the quick part of the tests
 # make coverage every test once more, much slower, with the branches of the package that they reach
@@ -22,7 +25,9 @@ HOURS ?= 8
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev demo test check pythons coverage platform torture soak deaths bench bench-learning lock clean
+INSTALLER = DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" WHEELS="$(WHEELS)" CV2="$(CV2)" PURGE="$(PURGE)" PYTHON="$(PYTHON)" scripts/install
+
+.PHONY: setup setup-dev demo install wheels uninstall test check pythons coverage platform torture soak deaths bench bench-learning lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -46,6 +51,15 @@ $(VENV)/.dev: requirements/dev.txt requirements/footage.txt requirements/network
 
 demo: setup
 	@$(BIN)/framesift demo
+
+install:
+	@$(INSTALLER) install
+
+wheels:
+	@$(INSTALLER) wheels "$(or $(WHEELS),wheels)"
+
+uninstall:
+	@$(INSTALLER) uninstall
 
 test: setup-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS)

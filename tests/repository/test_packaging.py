@@ -105,7 +105,9 @@ def section(name: str) -> list[str]:
         "TimeoutStopSec=20",
         "KillMode=mixed",
         "StateDirectory=framesift",
+        "StateDirectoryMode=0750",
         "User=framesift",
+        "Group=framesift",
         "UMask=0077",
         'ExecReload=/bin/sh -c "kill -HUP ${MAINPID}"',
         "ExecStart=/opt/framesift/bin/framesift run --config /etc/framesift/framesift.yaml",
@@ -235,8 +237,9 @@ def choose(folder: Path, cv2: str, brought: list[str]) -> subprocess.CompletedPr
     (packages,) = image.glob("lib/python*/site-packages")
     for module in brought:
         (packages / f"{module}.py").touch()
-    (folder / "requirements").mkdir()
-    (folder / "requirements" / "run.txt").write_text(RUN.read_text())
+    for name in ("requirements/run.txt", "scripts/choose_requirements"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text((ROOT / name).read_text())
     (build,) = [rest for word, rest in instructions() if word == "RUN" and "requirements/chosen.txt" in rest]
     choice, _, _ = build.partition("python3 -m venv")
     return subprocess.run(
@@ -274,7 +277,7 @@ def test_the_image_keeps_what_its_base_brings_and_pins_the_rest(
 @pytest.mark.parametrize(
     ("cv2", "why"),
     [
-        ("system", "CV2=system, but python3 of this image finds no cv2"),
+        ("system", "CV2=system, but python3 of this system finds no cv2"),
         ("desktop", "CV2=desktop: allowed are headless and system"),
     ],
 )
@@ -293,6 +296,9 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
     [
         ("setup", "requirements/run.txt"),
         ("demo", ".venv/bin/framesift demo"),
+        ("install", "scripts/install install"),
+        ("wheels", 'scripts/install wheels "wheels"'),
+        ("uninstall", "scripts/install uninstall"),
         ("test", '-m "not torture"'),
         ("check", "scripts/check"),
         ("platform", "-m rigs.platform"),

@@ -237,6 +237,9 @@ def check(
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
     force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    state: Annotated[
+        Path | None, typer.Option(help="The folder of its spool and of what it collects, instead of FOLDER.")
+    ] = None,
 ) -> None:
     """Write a commented framesift.yaml, its schema for editors, a policy.json, and a rendered clip to begin with."""
     from framesift.cli.initial_files import settings_text, state_folder
@@ -249,8 +252,8 @@ def init(
     if existing and not force:
         fail(f"{', '.join(existing)} exists already; --force overwrites it")
     folder.mkdir(parents=True, exist_ok=True)
-    state = state_folder(folder)
-    files[0].write_text(settings_text(state), encoding="utf-8")
+    chosen = state_folder(folder) if state is None else state.absolute()
+    files[0].write_text(settings_text(chosen), encoding="utf-8")
     files[1].write_text(read_template(files[1].name), encoding="utf-8")
     write_video(Street(frames=240), files[2])
     files[3].write_text(editor_schema(), encoding="utf-8")
@@ -260,8 +263,9 @@ def init(
     )
     for path, what in zip(files, contents, strict=True):
         out.print(f"wrote {path}  [dim]{what}[/]")
-    if state is not None:
-        out.print(f"its spool and what it collects go to {state}, since no service can write to {folder.resolve()}")
+    if chosen is not None:
+        why = "" if state is not None else f", since no service can write to {folder.resolve()}"
+        out.print(f"its spool and what it collects go to {chosen}{why}")
     out.print("next: [bold]framesift check[/], then [bold]framesift run[/]")
     out.print("your camera's address goes into framesift.yaml")
 
