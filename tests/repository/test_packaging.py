@@ -112,6 +112,7 @@ def section(name: str) -> list[str]:
         'ExecReload=/bin/sh -c "kill -HUP ${MAINPID}"',
         "ExecStart=/opt/framesift/bin/framesift run --config /etc/framesift/framesift.yaml",
         "Environment=ORT_DISABLE_TELEMETRY=1",
+        "EnvironmentFile=-/etc/framesift/environment",
     ],
 )
 def test_the_unit_restarts_stops_and_reloads_as_promised(line: str) -> None:
