@@ -33,6 +33,7 @@ from framesift.cli.settings import settings_app
 from framesift.cli.sheet import sheet
 from framesift.cli.simulate import simulate
 from framesift.cli.spool import spool_app
+from framesift.cli.support_bundle import support_bundle
 
 if TYPE_CHECKING:
     import requests
@@ -61,6 +62,7 @@ app.command()(plan)
 app.command()(resume)
 app.command()(sheet)
 app.command()(simulate)
+app.command()(support_bundle)
 app.add_typer(spool_app, name="spool")
 app.add_typer(policy_app, name="policy")
 app.add_typer(settings_app, name="settings")
