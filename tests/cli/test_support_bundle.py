@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def plant(folder: Path) -> dict[str, str]:
+def plant(folder: Path) -> dict[str, Any]:
     """Settings with a secret in every kind of place. Returns the environment that they need."""
     settings: dict[str, Any] = {
         "streams": [

@@ -75,6 +75,7 @@ def test_everything_lies_in_its_place_with_its_mode(installed: Path) -> None:
     settings = installed / "etc" / "framesift"
     assert {path.name: mode(path) for path in settings.iterdir()} == {
         "credentials": "0o700",
+        "framesift.schema.json": "0o640",
         "framesift.yaml": "0o640",
         "policy.json": "0o640",
         "street.mp4": "0o640",
@@ -113,12 +114,14 @@ def test_settings_survive_an_upgrade_and_the_version_before_is_kept(
     root = copy_of(installed, tmp_path)
     settings = root / "etc" / "framesift"
     (settings / "framesift.yaml").write_text("mine")
+    (settings / "framesift.schema.json").write_text("older")
     (settings / "policy.json").unlink()  # the policy comes from an address now
     (root / "opt/framesift/.installed").write_text("an older version\n")
     result = make(sources, "install", DESTDIR=str(root))
     assert result.returncode == 0, result.stderr
     assert (settings / "framesift.yaml").read_text() == "mine"
     assert not (settings / "policy.json").exists()
+    assert "properties" in (settings / "framesift.schema.json").read_text()
     assert (root / "opt/framesift.previous/.installed").read_text() == "an older version\n"
     assert (root / "opt/framesift/.installed").read_text() == (installed / "opt/framesift/.installed").read_text()
 
@@ -143,6 +146,7 @@ def test_uninstall_leaves_what_is_not_framesift_s_own(sources: Path, installed: 
     assert result.returncode == 0, result.stderr
     left = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() or path.is_symlink()}
     assert left == {
+        "etc/framesift/framesift.schema.json",
         "etc/framesift/framesift.yaml",
         "etc/framesift/policy.json",
         "etc/framesift/street.mp4",

@@ -39,6 +39,7 @@ EXAMPLES = {
     "spool retry": "framesift spool retry",
     "spool show": "framesift spool show 0197c2f4",
     "status": "framesift status --open",
+    "support-bundle": "framesift support-bundle --log framesift.log --out support.tar.gz",
     "take": "framesift take gate",
 }
 
