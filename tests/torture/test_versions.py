@@ -1,4 +1,4 @@
-"""From the last version to this one and back, again and again, each run ended by SIGKILL: nothing is lost or doubled."""
+"""From the last version to this and back, again and again; each run ended by SIGKILL: nothing is lost or doubled."""
 
 from __future__ import annotations
 
