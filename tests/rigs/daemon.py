@@ -90,15 +90,12 @@ def free_address() -> str:
 class Daemon:
     """`framesift run`. events: what it logged so far, as objects."""
 
-    def __init__(
-        self, folder: Path, *words: str, command: Sequence[str] = (), is_older: bool = False, **variables: str
-    ) -> None:
+    is_older = False  # another version's, whose events docs/events.md need not know
+
+    def __init__(self, folder: Path, *words: str, command: Sequence[str] = (), **variables: str) -> None:
         """command: another one that runs the service in the same process, instead of `framesift run`, or NEW_PROCESS.
         Without it, the daemon is a fork of a process that has loaded framesift; see command_forks.
-
-        is_older: another version's, whose events docs/events.md need not know.
         """
-        self._is_older = is_older
         self.events: list[dict[str, Any]] = []
         self.stray: list[str] = []  # lines that are not JSON: there should be none
         self._grown = threading.Condition()
@@ -170,7 +167,7 @@ class Daemon:
             if pipe is not None:
                 pipe.close()
         assert not canaries.find_in_text(json.dumps(self.events) + "".join(self.stray)), "a secret was logged"
-        assert self._is_older or not undocumented(self.events), "docs/events.md knows nothing of this"
+        assert self.is_older or not undocumented(self.events), "docs/events.md knows nothing of this"
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -187,6 +184,12 @@ class Daemon:
                 self._grown.notify_all()
         with self._grown:
             self._grown.notify_all()
+
+
+class OlderDaemon(Daemon):
+    """One of an earlier version."""
+
+    is_older = True
 
 
 def children(pid: int) -> list[int]:

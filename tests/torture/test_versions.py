@@ -1,4 +1,4 @@
-"""From the last version to this and back, again and again; each run ended by SIGKILL: nothing is lost or doubled."""
+"""From the last version to this one and back, each run ended by SIGKILL: nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from framesift.spool import schema
-from rigs.daemon import NEW_PROCESS, POLICY, Daemon, collected, framesift, write_configuration
+from rigs.daemon import NEW_PROCESS, POLICY, Daemon, OlderDaemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +50,8 @@ def run_and_kill(folder: Path, chance: random.Random, older: Path | None = None)
 
     older: the package of another version.
     """
-    variables = {} if older is None else {"PYTHONPATH": str(older)}
-    with Daemon(folder, command=NEW_PROCESS, is_older=older is not None, **variables) as daemon:
+    run = Daemon(folder, command=NEW_PROCESS) if older is None else OlderDaemon(folder, PYTHONPATH=str(older))
+    with run as daemon:
         if chance.random() < 0.25:
             daemon.until(lambda: False, chance.uniform(0.1, 1.5))
         else:
