@@ -227,7 +227,7 @@ def test_every_requirement_is_pinned_with_hashes_and_no_address(path: Path) -> N
 
 def test_tests_run_on_what_is_shipped() -> None:
     wheels_of_data = {"footage.txt", "networks.txt", "digits.txt"}
-    assert {path.name for path in REQUIREMENTS} == {"run.txt", "dev.txt"} | wheels_of_data
+    assert {path.name for path in REQUIREMENTS} == {"run.txt", "dev.txt", "release.txt"} | wheels_of_data
     assert set(pins(RUN.read_text())) <= set(pins((ROOT / "requirements" / "dev.txt").read_text()))
 
 

@@ -1,0 +1,79 @@
+"""A release: when there can be one, what it changes in the repository, and what the Debian package has in it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DAY = datetime.date(2026, 12, 24)
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("release", ROOT / "scripts" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "framesift"\nversion = "0.2.0"\n')
+    (tmp_path / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## Unreleased\n\n- More.\n\n## 0.2.0 (2026-11-28)\n\n- Less.\n"
+    )
+    return tmp_path
+
+
+def test_the_version_is_set_and_the_changes_get_their_heading_and_date(release: ModuleType, repository: Path) -> None:
+    release.set_version(repository, "0.3.0", DAY)
+    assert 'version = "0.3.0"' in (repository / "pyproject.toml").read_text()
+    changelog = (repository / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## .*$", changelog, re.MULTILINE)
+    assert headings == ["## Unreleased", "## 0.3.0 (2026-12-24)", "## 0.2.0 (2026-11-28)"]
+    assert changelog.index("0.3.0") < changelog.index("- More.") < changelog.index("0.2.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [("0.2.0", "not later"), ("0.1.9", "not later"), ("v0.3.0", "no version"), ("0.3", "no version")],
+)
+def test_a_version_that_is_none_or_not_later_is_refused(
+    release: ModuleType, repository: Path, version: str, why: str
+) -> None:
+    before = (repository / "CHANGELOG.md").read_text()
+    with pytest.raises(release.NotReleasable, match=why):
+        release.set_version(repository, version, DAY)
+    assert (repository / "CHANGELOG.md").read_text() == before
+
+
+def test_without_changes_there_is_no_release(release: ModuleType, repository: Path) -> None:
+    release.set_version(repository, "0.3.0", DAY)
+    with pytest.raises(release.NotReleasable, match="no changes"):
+        release.set_version(repository, "0.4.0", DAY)
+
+
+def test_the_repositorys_own_files_can_be_released(release: ModuleType, tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "CHANGELOG.md"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    release.set_version(tmp_path, "99.0.0", DAY)
+    assert "## 99.0.0 (2026-12-24)" in (tmp_path / "CHANGELOG.md").read_text()
+
+
+def test_the_debian_package_is_for_one_python_and_keeps_changed_settings(release: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "etc" / "framesift" / "credentials").mkdir(parents=True)
+    (tmp_path / "etc" / "framesift" / "framesift.yaml").write_text("device: gate-7\n")
+    config = release.deb_config(tmp_path, "0.3.0", "arm64", (3, 11))
+    assert config["depends"] == ["python3 (>= 3.11)", "python3 (<< 3.12)"]
+    settings = [one for one in config["contents"] if one["dst"].startswith("/etc/framesift")]
+    assert [(one["dst"], one["type"]) for one in settings] == [("/etc/framesift/framesift.yaml", "config|noreplace")]
+    for script in config["scripts"].values():
+        assert (ROOT / script).stat().st_mode & 0o111
