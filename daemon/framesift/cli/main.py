@@ -118,6 +118,7 @@ def run(
 
 def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | None], log: RunLog) -> int:
     """The exit status of a run."""
+    from framesift.cli.run_progress import RunProgress
     from framesift.clock.clock import SystemClock
     from framesift.config.errors import ConfigError
     from framesift.listeners import ListenerUnavailable
@@ -148,6 +149,7 @@ def _run(config: Path | None, record: Path | None, time: tuple[ClockKind, str | 
         telemetry=telemetry,
         notifier=notifier,
         record=record,
+        progress=RunProgress(settings, telemetry, clock, sys.stderr),
         read_settings=lambda: load(path, os.environ),
     )
     log.has_left_behind = lambda: service.has_left_behind
