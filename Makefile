@@ -13,6 +13,7 @@
 # make deaths FOLDER=deaths         1,000 kills, and one at each system call of a datapoint's life; goes on, too
 # make bench   what a frame costs, beside the bare work (ARGS="--only ab" for some of it)
 # make bench-learning how many labels each strategy needs, in ten minutes (FULL=1: the figures of docs/learning.md)
+# make release VERSION=0.3.0      sdist, wheel, Debian package, SBOM, image and checksums in dist/; TAG=1 also makes the commit and the tag
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 INSTALLER = DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" WHEELS="$(WHEELS)" CV2="$(CV2)" PURGE="$(PURGE)" PYTHON="$(PYTHON)" scripts/install
 
-.PHONY: setup setup-dev demo install wheels uninstall test check pythons coverage platform torture soak deaths bench bench-learning lock clean
+.PHONY: setup setup-dev demo install wheels uninstall test check pythons coverage platform torture soak deaths bench bench-learning release lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -92,6 +93,9 @@ bench: setup-dev
 
 bench-learning: setup-dev
 	PYTHONPATH=benchmarks OMP_NUM_THREADS=1 $(BIN)/python -m learning $(if $(FULL),--seeds 24 --out docs/learning) $(ARGS)
+
+release: setup-dev
+	@$(BIN)/python scripts/release.py "$(VERSION)" $(if $(TAG),--tag)
 
 lock:
 	scripts/lock

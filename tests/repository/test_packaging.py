@@ -309,6 +309,7 @@ def test_the_package_says_the_version_that_it_is_installed_as() -> None:
         ("bench", "-m price"),
         ("bench-learning", "-m learning"),
         ("lock", "scripts/lock"),
+        ("release", "scripts/release.py"),
         ("pythons", "scripts/test_wheel.py"),
         ("coverage", "coverage report"),
         ("clean", "rm -rf .venv"),

@@ -80,7 +80,7 @@ def situation(
     *,
     rules: Mapping[str, Any] = POLICY,
     command: Sequence[str] = (),
-    variables: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Situation]:
     """A daemon with these settings, which runs until the end of the block. rules: the content of policy.json."""
