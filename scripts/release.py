@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 _IN_PROJECT = re.compile(r'^version = "(.*)"$', re.MULTILINE)
 _UNRELEASED = "## Unreleased\n"
-_HOOKS = "import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1]); b.build_wheel(sys.argv[1])"
+# The hooks change sys.argv.
+_HOOKS = "import setuptools.build_meta as b, sys; out = sys.argv[1]; b.build_sdist(out); b.build_wheel(out)"
 
 
 class NotReleasable(Exception):
@@ -77,7 +78,7 @@ def release(version: str, python: str, *, tag: bool) -> Path:
 
 
 def set_version(folder: Path, version: str, day: datetime.date) -> None:
-    """Set the version in pyproject.toml, and give the changes that are not released its heading.
+    """Set the version in pyproject.toml and in the package, and give the changes that are not released its heading.
 
     Raises NotReleasable for a version that is none, or not later than the present one, and if nothing has changed.
     """
@@ -92,6 +93,8 @@ def set_version(folder: Path, version: str, day: datetime.date) -> None:
     if not after.partition("\n## ")[0].strip():
         raise NotReleasable("CHANGELOG.md has no changes under Unreleased")
     project.write_text(_IN_PROJECT.sub(f'version = "{version}"', text), encoding="utf-8")
+    package = folder / "daemon" / "framesift" / "__init__.py"
+    package.write_text(package.read_text(encoding="utf-8").replace(f'"{present}"', f'"{version}"'), encoding="utf-8")
     changelog.write_text(f"{before}{_UNRELEASED}\n## {version} ({day})\n{after}", encoding="utf-8")
 
 

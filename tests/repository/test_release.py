@@ -26,6 +26,8 @@ def release() -> ModuleType:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
+    (tmp_path / "daemon" / "framesift").mkdir(parents=True)
+    (tmp_path / "daemon" / "framesift" / "__init__.py").write_text('__version__ = "0.2.0"\n')
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "framesift"\nversion = "0.2.0"\n')
     (tmp_path / "CHANGELOG.md").write_text(
         "# Changelog\n\n## Unreleased\n\n- More.\n\n## 0.2.0 (2026-11-28)\n\n- Less.\n"
@@ -36,6 +38,7 @@ def repository(tmp_path: Path) -> Path:
 def test_the_version_is_set_and_the_changes_get_their_heading_and_date(release: ModuleType, repository: Path) -> None:
     release.set_version(repository, "0.3.0", DAY)
     assert 'version = "0.3.0"' in (repository / "pyproject.toml").read_text()
+    assert (repository / "daemon" / "framesift" / "__init__.py").read_text() == '__version__ = "0.3.0"\n'
     changelog = (repository / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## .*$", changelog, re.MULTILINE)
     assert headings == ["## Unreleased", "## 0.3.0 (2026-12-24)", "## 0.2.0 (2026-11-28)"]
@@ -62,9 +65,11 @@ def test_without_changes_there_is_no_release(release: ModuleType, repository: Pa
 
 
 def test_the_repositorys_own_files_can_be_released(release: ModuleType, tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "CHANGELOG.md"):
+    (tmp_path / "daemon" / "framesift").mkdir(parents=True)
+    for name in ("pyproject.toml", "CHANGELOG.md", "daemon/framesift/__init__.py"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     release.set_version(tmp_path, "99.0.0", DAY)
+    assert '"99.0.0"' in (tmp_path / "daemon" / "framesift" / "__init__.py").read_text()
     assert "## 99.0.0 (2026-12-24)" in (tmp_path / "CHANGELOG.md").read_text()
 
 
