@@ -34,7 +34,7 @@ from framesift.limits.shared.requests import (
 from framesift.limits.shared.server import RedisAddress
 from rigs.fault_proxy import fault_proxy
 from rigs.raw_http_server import make_certificate
-from rigs.redis_server import RedisServer, hash_of, redis_server
+from rigs.redis_server import RedisServer, SentinelServer, hash_of, redis_server
 
 KEY = "framesift:{parking}"
 # How long the frame path may wait, with what a shared machine adds.
@@ -728,6 +728,16 @@ def acl_of_the_manual(password: str) -> list[str]:
 def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LimitsUnavailable, match=r"elsewhere\.pem"):
         Device(RedisAddress("127.0.0.1", 1, tls=True, ca_file=tmp_path / "elsewhere.pem")).open()
+
+
+def test_a_sentinel_in_the_place_of_the_server_is_named_with_the_way_out(tmp_path: Path) -> None:
+    sentinel = SentinelServer(tmp_path)
+    sentinel.start()
+    try:
+        with pytest.raises(LimitsUnavailable, match=r"Sentinel.*redis://host:6379/0"):
+            Device(sentinel.server).open()
+    finally:
+        sentinel.stop()
 
 
 def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:

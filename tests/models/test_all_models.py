@@ -239,3 +239,10 @@ def test_every_type_of_model_in_the_settings_is_in_one_table() -> None:
 def test_every_type_of_model_is_documented(name: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     assert f"| `{name}` |" in text, f"docs/models.md: the table of types lacks a line for `{name}`"
+
+
+def test_a_recording_that_git_lfs_did_not_fetch_is_named(tmp_path: Path) -> None:
+    pointer = tmp_path / "day.jsonl"
+    pointer.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345678\n")
+    with pytest.raises(ModelLoadError, match=r"model\.path: .*day\.jsonl is a pointer of Git LFS.*run `git lfs pull`"):
+        model(type="recorded", path=str(pointer))

@@ -31,16 +31,20 @@ class RedisServer:
         self._told = threading.Condition()
 
     def start(self, *, wait: bool = True) -> None:
-        words = [word for name, value in self._options.items() for word in (f"--{name.replace('_', '-')}", value)]
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", *words],
+                [get_binary_path(), *self._words()],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
         if wait:
             self.wait_until_ready()
+
+    def _words(self) -> list[str]:
+        """Of the command line."""
+        words = [word for name, value in self._options.items() for word in (f"--{name.replace('_', '-')}", value)]
+        return ["--port", str(self.port), "--bind", "127.0.0.1", *words]
 
     def wait_until_ready(self) -> None:
         with self._told:
@@ -98,6 +102,15 @@ class RedisServer:
 def hash_of(client: redis.Redis, key: str) -> dict[str, str]:
     """The fields of a hash. The client decodes what the server answers."""
     return {str(name): str(value) for name, value in client.hgetall(key).items()}
+
+
+class SentinelServer(RedisServer):
+    """A Redis Sentinel, which watches over a primary that is not there."""
+
+    def _words(self) -> list[str]:
+        file = self.folder / "sentinel.conf"
+        file.write_text(f"port {self.port}\nbind 127.0.0.1\nsentinel monitor primary 127.0.0.1 {free_port()} 1\n")
+        return [str(file), "--sentinel"]
 
 
 @contextmanager

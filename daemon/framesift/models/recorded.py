@@ -23,6 +23,7 @@ from pydantic import Field
 
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
+from framesift.models.git_lfs import git_lfs_problem
 from framesift.models.model import ModelFailed, ModelLoadError, ModelNotes
 from framesift.prediction import wire_format
 from framesift.prediction.embedding import EMBEDDING, parse_embedding
@@ -51,6 +52,8 @@ class RecordedModel:
         """Opens and checks the file. Raises ModelLoadError with the file and the line."""
         self.model_id = f"recorded/{settings.path.stem}"
         self._closed = False
+        if (problem := git_lfs_problem(settings.path)) is not None:
+            raise ModelLoadError(f"model.path: {problem}")
         try:
             self._file = settings.path.open("rb")
         except OSError as error:

@@ -151,4 +151,8 @@ def _limits_unavailable(error: Exception) -> LimitsUnavailable:
     if isinstance(error, TimeoutError | NoAnswerInTime):
         return LimitsUnavailable("the server did not answer in time: it hangs, is overloaded, or can't be reached")
     text = str(error).strip() or type(error).__name__
+    if "unknown command" in text.lower():
+        return LimitsUnavailable(
+            "the server knows no scripts: if it is a Redis Sentinel, give the primary itself, redis://host:6379/0"
+        )
     return LimitsUnavailable(text[:200])

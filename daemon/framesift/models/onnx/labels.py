@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from framesift.models.git_lfs import git_lfs_problem
 from framesift.models.model import ModelLoadError
-from framesift.models.onnx.load_failures import git_lfs_problem
 from framesift.prediction import wire_format
 
 _MAX_CLASSES = 100_000

@@ -5,28 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_LFS_FIRST_LINE = b"version https://git-lfs.github.com/spec/"
 _OPSET = re.compile(r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)", re.DOTALL)
 _FORMAT = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
 _OPERATION = re.compile(r"(?:Fatal error: |No Op registered for )(\S+?)(?:\(-?\d+\) is not a registered| with domain)")
 # A place in onnxruntime's source, and the function there with its types.
 _SOURCE = re.compile(r"\S*/\S+\.(?:cc|h|cpp|cu):\d+ [^\n]*?\) ")
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?")
-
-
-def git_lfs_problem(path: Path) -> str | None:
-    """A sentence if the file holds only the place of a file that Git LFS keeps elsewhere; None otherwise."""
-    try:
-        with path.open("rb") as file:
-            is_pointer = file.read(len(_LFS_FIRST_LINE)) == _LFS_FIRST_LINE
-    except OSError:
-        return None
-    if not is_pointer:
-        return None
-    return (
-        f"{path} is a pointer of Git LFS, a few lines of text instead of the file: run `git lfs pull` in its "
-        "repository, or copy the file itself"
-    )
 
 
 def _foreign(path: Path) -> str | None:

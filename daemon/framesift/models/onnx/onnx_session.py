@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from framesift.models.git_lfs import git_lfs_problem
 from framesift.models.model import ModelLoadError
 from framesift.models.onnx.embedding_output import network_for
-from framesift.models.onnx.load_failures import git_lfs_problem, load_problem
+from framesift.models.onnx.load_failures import load_problem
 from framesift.models.onnx.onnx_settings import OnnxSettings
 
 
