@@ -7,14 +7,15 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryDirectory
 
 from framesift import demo
-from framesift.cli.main import app
 from framesift.demo.scene import Street, write_video
 
 SETTINGS = """device: gate-7
@@ -35,6 +36,8 @@ POLICY = """{"enabled": true, "persist_predictions": true,
 """
 
 
+# Runs the command in a folder, with variables of ours; returns what it printed to stdout and stderr.
+Check = Callable[[Path, Mapping[str, str]], tuple[str, str]]
 _OURS = ("FRAMESIFT_", "ROBOFLOW_", "REDIS_", "ACTIVE_LEARNING_", "GATE_")
 
 
@@ -136,16 +139,6 @@ MISTAKES = (*_SETTINGS, *(_m(*texts, in_policy=True) for texts in _POLICIES))
 
 
 @contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-@contextmanager
 def _port(is_taken: bool) -> Iterator[int]:
     with socket.socket() as other:
         if is_taken:
@@ -163,8 +156,20 @@ def _clip() -> bytes:
         return (Path(folder) / "gate.mp4").read_bytes()
 
 
-def said(mistake: Mistake, folder: Path) -> str:
-    """What `framesift check` says to it, in an empty folder: one line for each problem, as an operator sees them."""
+def run_check(folder: Path, environment: Mapping[str, str]) -> tuple[str, str]:
+    """What `framesift check --json` prints to stdout and stderr, with no other variables of ours than these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    words = [sys.executable, "-m", "framesift", "check", "--json"]
+    variables = {**kept, **environment}
+    ran = subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    return ran.stdout, ran.stderr
+
+
+def said(mistake: Mistake, folder: Path, check: Check = run_check) -> str:
+    """What `framesift check` says to it, in an empty folder: one line for each problem, as an operator sees them.
+
+    check: runs the command, like `run_check`.
+    """
     settings, policy = SETTINGS, POLICY
     if mistake.in_policy:
         assert mistake.right in policy, mistake.what
@@ -178,9 +183,9 @@ def said(mistake: Mistake, folder: Path) -> str:
     (folder / "policy.json").write_text(policy)
     for name, content in mistake.files.items():
         (folder / name).write_bytes(content)
-    with _port(mistake.is_taken) as port, _inside(folder):
+    with _port(mistake.is_taken) as port:
         (folder / "framesift.yaml").write_text(settings.replace("PORT", str(port)))
-        found, errors = _check(mistake.environment)
+        found, errors = check(folder, mistake.environment)
     lines = errors.splitlines()
     for finding in json.loads(found or "[]"):
         if finding["status"] != "ok":
@@ -190,21 +195,3 @@ def said(mistake: Mistake, folder: Path) -> str:
     text = re.sub(r"[\d.]+ GiB free at [^:]*", "18.8 GiB free at /data", text).replace(f"uid {os.getuid()}", "uid 990")
     text = re.sub(r"process \d+ \([^)]*\)", "process 4711 (python)", text)
     return text.replace(f":{port}", ":9464") if port else text
-
-
-def _check(environment: Mapping[str, str]) -> tuple[str, str]:
-    """What `framesift check --json` prints to stdout and stderr, with no other variables of ours than these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    before = dict(os.environ)
-    with TemporaryFile("w+") as found, TemporaryFile("w+") as errors:
-        os.environ.clear()
-        os.environ.update({**kept, **environment})
-        try:
-            with redirect_stdout(found), redirect_stderr(errors), suppress(SystemExit):
-                app(["check", "--json"], prog_name="framesift")
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        found.seek(0)
-        errors.seek(0)
-        return found.read(), errors.read()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mistakes import MISTAKES, Mistake, said
 from mistakes_page import section
+from rigs.daemon import framesift
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mistakes.md").read_text(encoding="utf-8")
 
 
+def check(folder: Path, environment: Mapping[str, Any]) -> tuple[str, str]:
+    ran = framesift(folder, "check", "--json", **environment)
+    return ran.stdout, ran.stderr
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
 def test_a_mistake_is_answered_as_the_page_says(tmp_path: Path, mistake: Mistake) -> None:
-    answer = said(mistake, tmp_path)
+    answer = said(mistake, tmp_path, check)
     assert section(mistake, answer) in PAGE, f"run .venv/bin/python scripts/mistakes_page.py; it says now: {answer}"
 
 

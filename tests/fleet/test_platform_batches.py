@@ -339,10 +339,10 @@ def test_it_waits_as_long_as_the_platform_asked(desk: Desk) -> None:
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 1)
     until(lambda: desk.clock.waiting() == 1)
     desk.watcher.task.wake()
-    for _ in range(2):
+    for passing_s in (20.0, 10.0):  # it waits 20 s at a time
         until(lambda: desk.clock.waiting() == 1 and desk.watcher.task.idle_s() == 0.0)
         assert len(desk.platform.asked("batches")) == 1
-        desk.clock.advance(15.0)
+        desk.clock.advance(passing_s)
     assert desk.platform.until(lambda: len(desk.platform.asked("batches")) == 2)
     assert desk.watcher.task.stop(30)
 

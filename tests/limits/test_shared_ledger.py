@@ -34,7 +34,7 @@ from framesift.limits.shared.requests import (
 from framesift.limits.shared.server import RedisAddress
 from rigs.fault_proxy import fault_proxy
 from rigs.raw_http_server import make_certificate
-from rigs.redis_server import RedisServer, SentinelServer, hash_of, redis_server
+from rigs.redis_server import RedisServer, SentinelServer, free_port, hash_of, redis_server
 
 KEY = "framesift:{parking}"
 # How long the frame path may wait, with what a shared machine adds.
@@ -741,13 +741,17 @@ def test_a_sentinel_in_the_place_of_the_server_is_named_with_the_way_out(tmp_pat
 
 
 def test_on_a_cluster_the_server_that_has_the_key_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:
+    buses = [free_port(), free_port()]
     with contextlib.ExitStack() as house:
         nodes = [
-            house.enter_context(redis_server(tmp_path_factory.mktemp("node"), cluster_enabled="yes")) for _ in range(2)
+            house.enter_context(
+                redis_server(tmp_path_factory.mktemp("node"), cluster_enabled="yes", cluster_port=str(bus))
+            )
+            for bus in buses
         ]
         here, there = (node.client for node in nodes)
         nodes[1].command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        nodes[1].command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        nodes[1].command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0])
         pause = threading.Event()
         for _ in range(1000):
             if all("cluster_state:ok" in str(node.command("CLUSTER", "INFO")) for node in nodes):

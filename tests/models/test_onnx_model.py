@@ -557,7 +557,8 @@ def test_an_output_without_numbers_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "no such file"), (b"", "can't be loaded"), (b"PK", "can't be")]
+    ("content", "message"),
+    [(None, "no such file"), (b"", "is empty"), (b"PK", "is a PyTorch file"), (b"what?", "can't be loaded")],
 )
 def test_a_file_that_is_no_network_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "n.onnx"

@@ -203,7 +203,6 @@ def test_every_problem_has_a_line_of_its_own_with_the_strategys_name() -> None:
     assert set(refusal.value.problems) == {
         "policy.yaml:4: batching_strategy.recreation_interval: "
         '"montly" is not allowed; it must be one of never, daily, weekly, monthly',
-        'policy.yaml:7: sampling_strategies[0].epsilon ("unsure"): is missing; it must be a number from 0 to 1',
         'policy.yaml:10: sampling_strategies[0].epsilom ("unsure"): unknown key; did you mean epsilon?',
         'policy.yaml:16: sampling_strategies[1].traffic_percentage ("some"): '
         "100 is not allowed; it must be a number from 0 to 1",

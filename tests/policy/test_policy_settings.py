@@ -120,8 +120,11 @@ def test_the_platform_is_an_object_with_from() -> None:
     [
         ({"project": "parking"}, '.from: is missing; it must be "roboflow"'),
         ({"from": "robflow", "project": "parking"}, '.from: "robflow" is not allowed; it must be "roboflow"'),
-        ({"from": "roboflow"}, ".project: is missing; it must be 1 to 128 characters"),
-        ({"from": "roboflow", "project": "a b"}, '.project: "a b" is not allowed; it must be 1 to 128 characters of'),
+        (
+            {"from": "roboflow"},
+            ".project: is missing; it must be one part of an address, such as parking: 1 to 128 characters",
+        ),
+        ({"from": "roboflow", "project": "a b"}, '.project: "a b" is not allowed; it must be one part of an address'),
         (
             {"from": "roboflow", "project": "p", "modelid": "p/3"},
             ".modelid: unknown key; did you mean model_id?",

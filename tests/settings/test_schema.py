@@ -147,7 +147,7 @@ WHOLE: dict[str, Any] = {
     "tags": ["site"],
     "seed": 1,
     "streams": [STREAM],
-    "listeners": [LISTENER, {"type": "ingest"}],
+    "listeners": [LISTENER, {"type": "ingest", "listen": "127.0.0.1:9471"}],
     "model": MODELS["stub"],
     "policy": "policy.json",
     "privacy": PRIVACY,

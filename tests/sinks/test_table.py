@@ -38,13 +38,13 @@ def test_the_tests_of_the_settings_have_an_example(kind: str) -> None:
 
 
 @every_type
-def test_the_readme_names_it_with_its_settings(kind: str) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_the_settings_names_it_with_its_own(kind: str) -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     found = re.search(r"^- \*\*Sink\*\*.*?(?=^- )", text, re.MULTILINE | re.DOTALL)
-    assert found, 'README.md, section "Configuration": the list has no item "Sink"'
+    assert found, 'docs/settings.md: the list has no item "Sink"'
     own = set(SINK_TYPES[kind].model_fields) - set(CommonSinkSettings.model_fields) - {"type"}
     missing = [word for word in (kind, *sorted(own)) if f"`{word}`" not in found[0]]
-    assert not missing, f'README.md, section "Configuration", item "Sink": add {", ".join(missing)}'
+    assert not missing, f'docs/settings.md, item "Sink": add {", ".join(missing)}'
 
 
 @every_type

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framesift import __version__
+from framesift.atomic_files import create_file
 from framesift.cli.bundle_redaction import BundleRedaction
 from framesift.cli.console import ConfigOption, err, escape_text, fail, out, to_json_text
 
@@ -76,8 +77,8 @@ def support_bundle(
 
 
 def _write(path: Path, parts: Mapping[str, str]) -> None:
-    """Writes the file, readable by this user alone. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Writes the file, for this user alone. Raises OSError."""
+    descriptor = create_file(path, os.O_WRONLY | os.O_TRUNC, follow_link=True)
     with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, text in sorted(parts.items()):
             content = text.encode("utf-8", "replace")

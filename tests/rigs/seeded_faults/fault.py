@@ -25,7 +25,7 @@ class SeededFault:
     trial: seeds it in a folder of its own, and mends it. say_s: the most seconds until the status says so; well_s: the
     most until all is well again, after it was mended. place: a component's health, or a line of the text that begins
     with `component` (for what is over by itself, or is no illness), or what `framesift status` refuses with. also: what
-    else is named, since it suffers too.
+    else is named, since it suffers too. perhaps: what else may be, since it suffers when it is at work.
     vanishes: whether a line of the text has to be gone at the end.
     """
 
@@ -38,6 +38,7 @@ class SeededFault:
     well_s: float = 30.0
     place: Place = "health"
     also: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
     vanishes: bool = False
 
     def is_in(self, text: str) -> bool:

@@ -18,8 +18,22 @@ from rigs.seeded_faults.fault import SeededFault
 from rigs.seeded_faults.trial import seeded
 
 FAULTS = (
-    SeededFault("spool disk full", seeded(disks.spool_disk_full), "spool", "failed", ("the disk is full",)),
-    SeededFault("spool read-only", seeded(disks.spool_read_only), "spool", "failed", ("read-only",)),
+    SeededFault(
+        "spool disk full",
+        seeded(disks.spool_disk_full),
+        "spool",
+        "failed",
+        ("the disk is full",),
+        perhaps=("decision record",),
+    ),
+    SeededFault(
+        "spool read-only",
+        seeded(disks.spool_read_only),
+        "spool",
+        "failed",
+        ("read-only",),
+        perhaps=("decision record",),
+    ),
     SeededFault(
         "no descriptors",
         seeded(disks.no_descriptors),
