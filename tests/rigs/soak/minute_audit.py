@@ -35,6 +35,7 @@ class MinuteAudit:
         self._site = site
         self.accounts = Accounts(known)
         self.given_at_start = 0  # of the present daemon
+        self.held_at_start = 0  # frames that it decides, and an earlier one has read
         self._ledger_differs = 0
 
     def look(self, *, ledger_well: bool) -> tuple[dict[str, Any], list[str]]:
@@ -80,11 +81,12 @@ class MinuteAudit:
         held = total(by_label(after, "framesift_held_frames", "strategy").values())
         for stream, count in read.items():
             decided = accepted.get(stream, 0.0) + refused.get(stream, 0.0)
-            if decided > count + _IN_FLIGHT:
+            if decided > count + _IN_FLIGHT + self.held_at_start:
                 found.append(f"{stream} has read {count:.0f} frames, and decided {decided:.0f}")
-        undecided = total(read.values()) - total(accepted.values()) - total(refused.values()) - held
+        known = total(read.values()) + self.held_at_start
+        undecided = known - total(accepted.values()) - total(refused.values()) - held
         if abs(undecided) > _STREAMS * _IN_FLIGHT:
-            found.append(f"of {total(read.values())} frames {undecided} are neither accepted, refused nor held")
+            found.append(f"of {known} frames {undecided} are neither accepted, refused nor held")
         given = spool.given - self.given_at_start
         first = total(by_label(before, "framesift_frames_accepted_total", "stream").values())
         last = total(accepted.values())

@@ -126,7 +126,9 @@ class Soak:
     # -- the daemon
 
     def _start_daemon(self) -> None:
-        self._audit.given_at_start = read_spool(self._site.spool).given if self._site.spool.exists() else 0
+        books = read_spool(self._site.spool) if self._site.spool.exists() else None
+        self._audit.given_at_start = 0 if books is None else books.given
+        self._audit.held_at_start = 0 if books is None else books.held
         self._seen_events = 0
         self._is_ending = False
         daemon = self._site.start_daemon()
