@@ -21,8 +21,11 @@ from framesift.coverage import BRIGHTNESS, read_coverage, summaries
 from framesift.spool import admin
 from framesift.status import key_file
 from rigs.browser import browser as real_browser
+from rigs.browser import skip_without_browser
 from rigs.daemon import POLICY, Daemon, collected, free_address, unhurried, write_configuration
 from rigs.scenes import scene_clip
+
+skip_without_browser()
 
 SCENES = 4
 ALL = {
