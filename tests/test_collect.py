@@ -21,7 +21,7 @@ from framesift.models import ModelFailed, ModelNotes, ModelUnavailable
 from framesift.models.health import ModelBroken, ModelHealth
 from framesift.models.predictor import Predictor
 from framesift.policy.policy import Policy, parse
-from framesift.prediction.prediction import Detection, Detections, Prediction, Task
+from framesift.prediction.prediction import Detection, Detections, Prediction, Task, with_origin
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.admission import Admission
 from framesift.sampling.candidates import CollectionOrigin
@@ -111,7 +111,8 @@ class Pipeline:
         self.clock = stream.clock
         self._stream = stream
         self.spool: Spool = make_spool(folder, self.clock)
-        self.telemetry = Telemetry(self.clock, _Style(), out=io.StringIO())
+        self.log = io.StringIO()
+        self.telemetry = Telemetry(self.clock, _Style(), out=self.log)
         self.stop = threading.Event()
         self.woken = 0
         self.intake = Intake(
@@ -217,6 +218,21 @@ def test_a_full_batch_refuses_by_its_own_name(tmp_path: Path) -> None:
     pipeline.run()
     assert len(pipeline.items) == 3
     assert pipeline.seen.refused == {"batch_full": 2}
+
+
+def test_what_is_left_out_of_a_prediction_is_counted_and_said(tmp_path: Path) -> None:
+    @dataclass
+    class LosingModel(CarModel):
+        def predict(self, frame: Frame) -> Prediction:
+            return with_origin(super().predict(frame), dropped=2, dropped_extras=3)
+
+    pipeline = Pipeline(tmp_path, Frames(ManualClock(), 1), _policy(), LosingModel())
+    pipeline.run()
+    assert pipeline.seen.malformed == 5
+    assert (
+        "2 parts of a prediction were malformed or too many, and were left out; 3 extras of a"
+        in pipeline.log.getvalue()
+    )
 
 
 def test_picture_and_prediction_shrink_together(tmp_path: Path) -> None:

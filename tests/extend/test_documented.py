@@ -162,7 +162,7 @@ def test_what_the_interface_promises_is_not_changed_unnoticed() -> None:
     assert fields == PROMISED
 
 
-_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped", "embedding")
+_OF_ALL = ("width", "height", "model_id", "inference_id", "time_s", "dropped", "embedding", "extras", "dropped_extras")
 PROMISED = {
     "ClassScore": ("class_name", "class_id", "confidence"),
     "Classification": (*_OF_ALL, "top", "confidence", "scores", "parent_id"),
@@ -173,7 +173,7 @@ PROMISED = {
     ),
     "Detection": (
         *("x", "y", "width", "height", "confidence", "class_name", "class_id", "points", "rle", "keypoints"),
-        *("detection_id", "class_confidence", "tracker_id", "parent_id"),
+        *("detection_id", "class_confidence", "tracker_id", "parent_id", "extras"),
     ),
     "Detections": (*_OF_ALL, "task", "objects"),
     "Duplicate": (),

@@ -98,11 +98,12 @@ def test_a_data_url_and_base64_with_line_ends_are_read_as_the_picture_that_they_
             Task.INSTANCE_SEGMENTATION,
         ),
         (prediction_json(keypoints=[{"x": 1.0, "y": 2.0, "confidence": 0.5, "class": "nose", "class_id": 0}]), None),
+        (prediction_json(colour="red", track_quality=0.7, plate=None), None),
         ({"predictions": [], "top": "", "confidence": 0.0}, None),
         ({"predictions": {"cat": {"confidence": 0.5, "class_id": 0}}, "predicted_classes": ["cat"]}, None),
         ({"is_stub": True, "model_id": "a/0", "task_type": "classification", "time": 0.1}, None),
     ],
-    ids=["polygon", "keypoints", "one label", "labels", "stub"],
+    ids=["polygon", "keypoints", "unknown keys", "one label", "labels", "stub"],
 )
 def test_predictions_of_every_kind_come_out_as_they_went_in(
     tmp_path: Path, prediction: dict[str, Any], task: Task | None
@@ -113,6 +114,16 @@ def test_predictions_of_every_kind_come_out_as_they_went_in(
         (item,) = listener.items()
         expected = wire.parse_prediction(prediction, width=64, height=48, task=task)
         assert wire.parse_prediction(json.loads(item.prediction), width=64, height=48, task=task) == expected
+
+
+def test_an_unknown_key_that_can_not_be_kept_costs_nothing_else(tmp_path: Path) -> None:
+    with running_listener(tmp_path) as listener:
+        strange = prediction_json(colour="red", attributes={"colour": "red"})
+        assert listener.post(content(prediction=strange)).json()["strategy"] == "all"
+        (item,) = listener.items()
+        (found,) = json.loads(item.prediction)["predictions"]
+        assert found["colour"] == "red"
+        assert "attributes" not in found
 
 
 def test_a_picture_without_a_prediction_is_one_that_no_model_has_seen(tmp_path: Path) -> None:

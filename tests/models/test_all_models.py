@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -209,6 +210,14 @@ def test_what_is_recorded_is_replayed_as_it_was(tmp_path: Path) -> None:
     predictions: list[Prediction] = [
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(), width=64, height=48, model_id="m/1", time_s=0.5),
         Detections(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="m/1"),
+        Detections(
+            task=Task.OBJECT_DETECTION,
+            objects=(replace(cat, extras=(("colour", "red"), ("plate", None))), cat),
+            width=64,
+            height=48,
+            model_id="m/1",
+            extras=(("weather", "rain"), ("lux", 12.5)),
+        ),
         Classification(top="a", confidence=0.9, scores=(ClassScore("a", 0, 0.9),), width=64, height=48, model_id="m"),
         Stub(task=Task.KEYPOINT_DETECTION, width=64, height=48, model_id="stub/0"),
     ]

@@ -331,6 +331,16 @@ def test_values_that_are_not_finite_are_dropped_and_counted() -> None:
     assert 0 < prediction.time_s < 60  # as measured, since the server's is none
 
 
+def test_keys_that_nobody_knows_are_kept_and_stay_as_they_are_where_boxes_grow() -> None:
+    answer = {"image": {"width": 32, "height": 24}, "frame_id": 7, "predictions": [{**BOX, "track_quality": 0.7}]}
+    with InferenceServer(forbid_active_learning=True) as server:
+        server.orders.add(Fault("infer", Answer(answer)))
+        found = model(server, max_image_size=(24, 32)).predict(frame(painted(64, 48)))
+    assert isinstance(found, Detections)
+    assert (only(found).x, only(found).y) == (20.0, 40.0)
+    assert (only(found).extras, found.extras) == ((("track_quality", 0.7),), (("frame_id", 7),))
+
+
 def test_the_server_s_own_time_and_id_are_kept() -> None:
     with InferenceServer(forbid_active_learning=True) as server:
         prediction = model(server).predict(frame(painted(64, 48)))

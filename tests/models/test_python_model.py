@@ -31,7 +31,8 @@ def answering(answer):
     return lambda pixels: answer
 
 def seen(confidence=0.5, **fields):
-    cat = Detection(x=1.0, y=2.0, width=3.0, height=4.0, confidence=confidence, class_name="cat", class_id=0)
+    cat = Detection(x=1.0, y=2.0, width=3.0, height=4.0, confidence=confidence, class_name="cat", class_id=0,
+                    extras=(("colour", "red"), ("size", math.inf)))
     known = dict(task=Task.INSTANCE_SEGMENTATION, objects=(cat,), width=64, height=48, model_id="own/1")
     known["dropped"] = 2
     return Detections(**{**known, **fields})
@@ -150,6 +151,14 @@ def test_a_wire_object_is_an_answer_in_the_pictures_pixels(folder: Path) -> None
     assert answer.objects[0].class_name == "cat"
 
 
+def test_what_it_says_under_keys_of_its_own_goes_with_the_prediction_and_its_objects(folder: Path) -> None:
+    wire = {"predictions": [{**BOX, "colour": "red", "crop": [1, 2]}], "weather": "rain"}
+    answer = model(folder, "answering", answer=wire).predict(frame(blank(48, 64)))
+    assert isinstance(answer, Detections)
+    assert (answer.objects[0].extras, answer.extras) == ((("colour", "red"),), (("weather", "rain"),))
+    assert (answer.dropped, answer.dropped_extras) == (0, 1)
+
+
 def test_an_answer_about_another_size_is_scaled_to_the_frame(folder: Path) -> None:
     wire = {"image": {"width": 32, "height": 12}, "predictions": [BOX]}
     answer = model(folder, "answering", answer=wire).predict(frame(blank(48, 64)))
@@ -162,6 +171,7 @@ def test_a_prediction_keeps_its_own_fields(folder: Path) -> None:
     assert isinstance(answer, Detections)
     assert (answer.model_id, answer.dropped, answer.task) == ("own/1", 2, Task.INSTANCE_SEGMENTATION)
     assert replace(answer.objects[0], confidence=0.0).x == 1.0
+    assert (answer.objects[0].extras, answer.dropped_extras) == ((("colour", "red"),), 1)
 
 
 def test_a_prediction_is_checked_for_numbers_that_are_not_finite(folder: Path) -> None:

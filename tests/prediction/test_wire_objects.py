@@ -78,17 +78,24 @@ VALUES: dict[str, st.SearchStrategy[object]] = {
 }
 
 
+# Keys that we don't know, with what may be kept and what may not.
+EXTRAS: st.SearchStrategy[object] = NUMBERS | TEXTS | LISTS
+
+
 @st.composite
 def _objects(draw: st.DrawFn) -> list[object]:
     """Mostly good objects with the same keys, of which a few have something strange, or lack something."""
     usual = {**BOX, **{name: WHOLE[name] for name in draw(st.sets(st.sampled_from(sorted(WHOLE))))}}
     found: list[object] = []
+    usual |= draw(st.dictionaries(st.sampled_from(("colour", "class_name", "extras", "", 7)), EXTRAS, max_size=2))
     for number in range(draw(st.integers(0, 5))):
         made: dict[Any, object] = {**usual, "confidence": number / 7}
         for name in draw(st.sets(st.sampled_from(sorted(VALUES)), max_size=1)):
             made[name] = draw(VALUES[name])
-        for name in draw(st.sets(st.sampled_from(sorted(made)), max_size=draw(st.integers(0, 1)))):
+        for name in draw(st.sets(st.sampled_from(sorted(made, key=str)), max_size=draw(st.integers(0, 1)))):
             del made[name]
+        if draw(st.integers(0, 4)) == 0:
+            made["track_quality"] = draw(EXTRAS)
         if draw(st.integers(0, 9)) == 0:
             made = dict(reversed(made.items()))
         found.append(made)
@@ -108,9 +115,10 @@ def same(one: object, other: object) -> bool:
 @example([{**BOX, "class": ["cat"]}, BOX])
 @example([WHOLE, BOX, dict(reversed(WHOLE.items()))])
 def test_objects_read_at_once_are_those_read_one_by_one(items: list[object]) -> None:
-    expected = read_each(items, WIDTH, HEIGHT)
-    columns = read_objects(items, WIDTH, HEIGHT)
+    expected, dropped_extras = read_each(items, WIDTH, HEIGHT)
+    columns, dropped_at_once = read_objects(items, WIDTH, HEIGHT)
     assert same(columns.objects(), expected)
+    assert dropped_at_once == dropped_extras
     assert same(ObjectColumns.of(expected).objects(), expected)
     assert columns.optional.keys() == ObjectColumns.of(expected).optional.keys()
     assert len(columns) == len(expected)
@@ -118,9 +126,10 @@ def test_objects_read_at_once_are_those_read_one_by_one(items: list[object]) -> 
 
 @given(_objects())
 def test_what_was_read_is_written_and_read_again_as_it_was(items: list[object]) -> None:
-    read = read_objects(items, WIDTH, HEIGHT)
+    read, _ = read_objects(items, WIDTH, HEIGHT)
     text = json.dumps(write_objects(read), allow_nan=False)
-    again = read_objects(json.loads(text), WIDTH, HEIGHT)
+    again, dropped_extras = read_objects(json.loads(text), WIDTH, HEIGHT)
+    assert dropped_extras == 0
     assert again.objects() == read.objects()
     assert json.dumps(write_objects(again)) == text
 
@@ -132,13 +141,15 @@ def test_a_prediction_of_columns_is_in_no_way_another(items: list[object], asked
     assert isinstance(of_columns, Detections)
     if asked:
         assert len(of_columns.objects) == len(of_columns.columns)
+    objects, dropped_extras = read_each(items, WIDTH, HEIGHT)
     expected = Detections(
         task=of_columns.task,
-        objects=read_each(items, WIDTH, HEIGHT),
+        objects=objects,
         width=WIDTH,
         height=HEIGHT,
         inference_id="one",
-        dropped=len(items) - len(read_each(items, WIDTH, HEIGHT)),
+        dropped=len(items) - len(objects),
+        dropped_extras=dropped_extras,
     )
     for made in (of_columns, copy.copy(of_columns), copy.deepcopy(of_columns), pickle.loads(pickle.dumps(of_columns))):
         assert made == expected
@@ -164,8 +175,8 @@ def test_the_most_confident_of_too_many_are_read() -> None:
 
 def test_a_prediction_does_not_follow_what_happens_to_its_json_later() -> None:
     items: list[dict[str, Any]] = [dict(WHOLE), dict(WHOLE)]
-    columns = read_objects(items, WIDTH, HEIGHT)
-    expected = read_each(items, WIDTH, HEIGHT)
+    columns, _ = read_objects(items, WIDTH, HEIGHT)
+    expected, _ = read_each(items, WIDTH, HEIGHT)
     items[0]["x"] = math.nan
     items[0]["points"].append(5)
     items.pop()
@@ -173,7 +184,7 @@ def test_a_prediction_does_not_follow_what_happens_to_its_json_later() -> None:
 
 
 def test_the_objects_are_made_once() -> None:
-    columns = read_objects([BOX], WIDTH, HEIGHT)
+    columns, _ = read_objects([BOX], WIDTH, HEIGHT)
     made = Detections.from_columns(columns, task=Task.OBJECT_DETECTION, width=WIDTH, height=HEIGHT)
     assert made.columns is columns
     assert made.objects == (CAT,)

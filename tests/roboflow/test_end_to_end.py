@@ -26,6 +26,12 @@ SIZES = {"wide": (641, 359), "tall": (359, 641), "flat": (901, 49), "small": (29
 MAX_SIZE = [200, 300]  # height, width
 STORED = {"wide": (300, 168), "tall": (112, 200), "flat": (300, 16), "small": (297, 150)}
 FRAMES = 2
+EXTRAS = {
+    "track_quality": 0.7,
+    "colour": "red",
+    "plate": None,
+    "length_px": 120,
+}  # under keys that framesift doesn't know
 NEAREST = 0.51  # the edge of a pixel nearest to a place, and a little for the JPEG
 
 Answer = dict[str, Any]
@@ -38,7 +44,7 @@ def policy(**changes: Any) -> dict[str, Any]:
 def boxed(drawn: Shape, **more: Any) -> Answer:
     left, top, right, bottom = box_of(drawn.mask())
     box = {"x": (left + right) / 2, "y": (top + bottom) / 2, "width": right - left, "height": bottom - top}
-    found = {**box, "confidence": 0.5, "class": "ramp", "class_id": 3, **more}
+    found = {**box, "confidence": 0.5, "class": "ramp", "class_id": 3, **EXTRAS, **more}
     return {"image": {"width": drawn.width, "height": drawn.height}, "predictions": [found]}
 
 
@@ -116,7 +122,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Found]
             say = KINDS[kind].say
             what = say(drawn[name, kind, n]) if say else {"is_stub": True}
             about = {"stream": name, "frame": frame, "model_id": "parking/3", "inference_id": f"{name}-{kind}-{n}"}
-            lines.append({**about, "task_type": KINDS[kind].task, **what})
+            lines.append({**about, "task_type": KINDS[kind].task, "weather": "rain", **what})
     write_recording(folder / "said.jsonl", lines)
     with Platform() as platform:
         platform.add_project("parking", "classification")  # where labels may go; boxes are anybody's
@@ -150,6 +156,8 @@ def the_object(it: Found) -> Answer:
     assert content["image"] == {"width": mask.shape[1], "height": mask.shape[0]}
     (found,) = content["predictions"]
     assert (found["class"], found["class_id"], found["confidence"]) == ("ramp", 3, 0.5)
+    assert {key: found[key] for key in EXTRAS} == EXTRAS
+    assert content["weather"] == "rain"
     return dict(found)
 
 

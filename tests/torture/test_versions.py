@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from framesift.prediction.wire_format import parse_prediction, to_wire
 from framesift.spool import schema
 from rigs.daemon import NEW_PROCESS, POLICY, Daemon, OlderDaemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
@@ -109,3 +112,24 @@ def test_the_last_version_and_this_one_in_turn_lose_and_double_nothing(tmp_path:
     assert pictures == {Path(line["file_name"]).name for line in lines}
     assert (folder / "framesift.yaml").read_bytes() == settings_before
     shutil.rmtree(folder)
+
+
+_READS = (
+    "import json, sys\n"
+    "from framesift import __version__\n"
+    "from framesift.prediction.wire_format import parse_prediction, to_wire\n"
+    "print(json.dumps([__version__, to_wire(parse_prediction(json.loads(sys.argv[1])))]))"
+)
+
+
+@pytest.mark.torture
+def test_the_last_version_reads_predictions_with_extras_and_leaves_them_out(last_version: Path) -> None:
+    box = {"x": 1.0, "y": 2.0, "width": 3.0, "height": 4.0, "confidence": 0.5, "class": "cat", "class_id": 0}
+    size = {"image": {"width": 64, "height": 48}}
+    said = {**size, "predictions": [{**box, "colour": "red"}, box, {**box, "plate": None}], "weather": "rain"}
+    text = json.dumps(to_wire(parse_prediction(said)))
+    assert json.loads(text) == said
+    read = subprocess.run(
+        [sys.executable, "-c", _READS, text], env={"PYTHONPATH": str(last_version)}, capture_output=True, check=True
+    )
+    assert json.loads(read.stdout) == ["0.2.0", {**size, "predictions": [box] * 3}]

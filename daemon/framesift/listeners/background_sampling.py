@@ -231,7 +231,7 @@ class BackgroundSampler:
                     if pair is None and not self._suits_project(prediction):
                         raise NothingToSample(RequestOutcome.NO_POLICY)
                     self._intakes.offer(self._stream, picture, prediction, exchange.captured, pair)
-                self._telemetry.record_prediction(self._stream, prediction.time_s or 0.0, prediction.dropped)
+                self._telemetry.record_prediction(self._stream, prediction.time_s or 0.0, prediction.left_out)
             except (pictures.BadPicture, _NoMatchingPrediction):
                 raise NothingToSample(RequestOutcome.UNREADABLE) from None
         return RequestOutcome.OFFERED

@@ -64,11 +64,12 @@ class Predictor:
                 self._health.record_failure(frame.stream, str(error))
             return None
         self._health.record_success(frame.stream)
-        if prediction.dropped:
-            why = f"{prediction.dropped} parts of a prediction were malformed or too many, and were left out"
-            self._telemetry.warning("prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=why)
+        if prediction.left_out:
+            self._telemetry.warning(
+                "prediction_parts_dropped", stream=frame.stream, frame=frame.number, why=_what_is_left_out(prediction)
+            )
         took_s = self._clock.monotonic() - started_s
-        self._telemetry.record_prediction(frame.stream, took_s, prediction.dropped)
+        self._telemetry.record_prediction(frame.stream, took_s, prediction.left_out)
         if frame.media_s is None:
             # Before the model's own time, it may have waited until the model was done with another stream's picture.
             working_s = min(took_s, prediction.time_s or 0.0)
@@ -95,3 +96,10 @@ class Predictor:
                 self._health.record_unavailable(str(error))
                 wait_s = RETRY_S if error.retry_after_s is None else error.retry_after_s
             self._clock.wait(self._stop, wait_s)
+
+
+def _what_is_left_out(prediction: Prediction) -> str:
+    parts = f"{prediction.dropped} parts of a prediction were malformed or too many, and were left out"
+    extras = f"{prediction.dropped_extras} extras of a prediction can't be kept: docs/models.md says which can"
+    counts = ((prediction.dropped, parts), (prediction.dropped_extras, extras))
+    return "; ".join(text for count, text in counts if count)

@@ -160,7 +160,12 @@ class PythonModel:
             parsed = wire_format.parse_prediction(
                 wire_format.to_wire(answer), width=answer.width, height=answer.height, task=answer.task
             )
-            return with_origin(parsed, model_id=answer.model_id, dropped=answer.dropped + parsed.dropped)
+            return with_origin(
+                parsed,
+                model_id=answer.model_id,
+                dropped=answer.dropped + parsed.dropped,
+                dropped_extras=answer.dropped_extras + parsed.dropped_extras,
+            )
         if isinstance(answer, Mapping):
             return wire_format.parse_prediction(answer, width=frame.width, height=frame.height, task=self.task)
         if supervision.is_detections(answer):

@@ -26,6 +26,10 @@ from framesift.prediction.masks import Rle
 MAX_OBJECTS = 1000
 MAX_CLASS_NAME_LENGTH = 128
 
+# What a prediction or an object has under keys that we don't know: (key, value), in the order in which it came.
+ExtraValue = str | int | float | bool | None
+Extras = tuple[tuple[str, ExtraValue], ...]
+
 
 class Task(str, Enum):
     """What a model does, in the platform's words. CLASSIFICATION stands for one label and for many labels."""
@@ -69,7 +73,8 @@ class Detection:
     """One object. x, y: the CENTRE of its box; width, height: the size of the box; all in pixels. confidence: 0 to 1.
 
     class_id: -1 if the model gives only the name of the class. points: one polygon for all pieces of the object, see
-    `masks.mask_to_polygon`. rle: a mask of the whole picture.
+    `masks.mask_to_polygon`. rle: a mask of the whole picture. extras: what the model says under keys of its own; their
+    numbers are never scaled, since nobody knows which are pixels.
     """
 
     x: float
@@ -86,6 +91,7 @@ class Detection:
     class_confidence: float | None = None
     tracker_id: str | int | None = None
     parent_id: str | None = None
+    extras: Extras | None = None
 
 
 # The fields of a Detection that may be missing, in its order.
@@ -175,7 +181,9 @@ class BasePrediction:
 
     width, height: size in pixels of the picture to which the coordinates refer. time_s: how long the model took.
     dropped: how many malformed or surplus parts were left out when the prediction was read. embedding: of the picture,
-    None where the model gives none; it takes no part in comparisons, and is never delivered.
+    None where the model gives none; it takes no part in comparisons, and is never delivered. extras: what the model
+    says of the picture under keys of its own. dropped_extras: how many extras, of it and of its objects, could not be
+    kept; that says nothing against the rest.
     """
 
     width: int
@@ -185,6 +193,13 @@ class BasePrediction:
     time_s: float | None = None
     dropped: int = 0
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
+    extras: Extras | None = None
+    dropped_extras: int = 0
+
+    @property
+    def left_out(self) -> int:
+        """How many parts and extras were left out together."""
+        return self.dropped + self.dropped_extras
 
 
 class _WithColumns(BasePrediction):
@@ -329,10 +344,11 @@ def with_origin(prediction: PredictionT, **changes: Any) -> PredictionT:
     """The same prediction with other fields of BasePrediction. `replace` would make every object."""
     if not isinstance(prediction, Detections):
         return replace(prediction, **changes)
-    return _with_columns(prediction, prediction.columns, **changes)  # type: ignore[return-value]  # the same kind
+    return with_columns(prediction, prediction.columns, **changes)  # type: ignore[return-value]  # the same kind
 
 
-def _with_columns(prediction: Detections, columns: ObjectColumns, **changes: Any) -> Detections:
+def with_columns(prediction: Detections, columns: ObjectColumns, **changes: Any) -> Detections:
+    """The same prediction with other objects, and with other fields of BasePrediction."""
     origin = {name: getattr(prediction, name) for name in _ORIGIN} | changes
     return Detections.from_columns(columns, task=prediction.task, **origin)
 
@@ -362,7 +378,7 @@ def scale_prediction(prediction: Prediction, width: int, height: int) -> Predict
         height=[of_object * sy for of_object in columns.height],
         optional=optional,
     )
-    return _with_columns(prediction, scaled, width=width, height=height)
+    return with_columns(prediction, scaled, width=width, height=height)
 
 
 def count_classes(prediction: Prediction) -> Counter[str]:

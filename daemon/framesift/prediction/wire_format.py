@@ -28,11 +28,40 @@ from framesift.prediction.wire_values import (
     clean_class_name,
     read_class_id,
     read_confidence,
+    read_extras,
     read_finite,
     read_text,
     without_nulls,
     written_class_id,
 )
+
+# What an answer has (`visualization` is a picture, which nobody needs), and what stands beside it in a recording. Every
+# other key of a prediction is one of its extras.
+_ANSWERED = (
+    "image",
+    "predictions",
+    "time",
+    "inference_id",
+    "model_id",
+    "is_stub",
+    "task_type",
+    "task",
+    "visualization",
+)
+_OF_CLASSES = ("top", "confidence", "predicted_classes", "parent_id")
+_BESIDE = (
+    "stream",
+    "frame",
+    "epoch",
+    "captured_at",
+    "seed",
+    "signature",
+    "brightness",
+    "media_s",
+    "sent_at",
+    "embedding",
+)
+_KNOWN = frozenset((*_ANSWERED, *_OF_CLASSES, *_BESIDE))
 
 __all__ = ["MAX_COORDINATE", "clean_class_name", "parse_prediction", "to_wire"]
 
@@ -59,6 +88,8 @@ def parse_prediction(
         "inference_id": read_text(payload.get("inference_id")),
         "time_s": read_finite(payload.get("time")),
     }
+    if not _KNOWN.issuperset(payload):
+        origin["extras"], origin["dropped_extras"] = read_extras(payload, _KNOWN)
     if payload.get("is_stub"):
         return Stub(task=task or Task.OBJECT_DETECTION, **origin)
     if not width or not height:
@@ -84,7 +115,9 @@ def parse_prediction(
         return MultiLabel(scores=scores, predicted=predicted, dropped=dropped, **origin)
     if not isinstance(items, list):
         raise ValueError('"predictions" is missing, or neither a list nor an object')
-    columns = read_objects(best_items(items), width, height)
+    columns, dropped_extras = read_objects(best_items(items), width, height)
+    if dropped_extras:
+        origin["dropped_extras"] = dropped_extras + origin.get("dropped_extras", 0)
     dropped = len(items) - len(columns)
     return Detections.from_columns(columns, task=task or _task_of(columns), dropped=dropped, **origin)
 
@@ -94,7 +127,7 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
     wire: dict[str, Any] = {"inference_id": prediction.inference_id, "time": prediction.time_s}
     if isinstance(prediction, Stub):
         wire |= {"is_stub": True, "model_id": prediction.model_id, "task_type": str(prediction.task)}
-        return without_nulls(wire)
+        return _with_extras(wire, prediction)
     wire["image"] = {"width": prediction.width, "height": prediction.height}
     if isinstance(prediction, Detections):
         wire["predictions"] = write_objects(prediction.columns)
@@ -109,7 +142,14 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
             s.class_name: {"confidence": s.confidence, **written_class_id(s.class_id)} for s in prediction.scores
         }
         wire["predicted_classes"] = list(prediction.predicted)
-    return without_nulls(wire)
+    return _with_extras(wire, prediction)
+
+
+def _with_extras(wire: dict[str, Any], prediction: Prediction) -> dict[str, Any]:
+    written = without_nulls(wire)
+    if prediction.extras:
+        written.update((key, value) for key, value in prediction.extras if key not in _KNOWN)
+    return written
 
 
 def _task(value: object) -> Task | None:

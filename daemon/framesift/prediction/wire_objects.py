@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from operator import itemgetter
@@ -31,6 +32,7 @@ from framesift.prediction.wire_values import (
     clean_class_name,
     read_class_id,
     read_confidence,
+    read_extras,
     read_number,
     read_pixels,
     read_text,
@@ -46,6 +48,9 @@ _BOX = ("x", "y", "width", "height", "confidence")
 _LEAST = np.array([[-MAX_COORDINATE], [-MAX_COORDINATE], [0.0], [0.0], [0.0]])
 _MOST = np.array([[MAX_COORDINATE]] * 4 + [[np.finfo(np.float64).max]])
 _REQUIRED = (*_BOX, "class", "class_id")
+_OPTIONAL = tuple(name for name in OPTIONAL_FIELDS if name != "extras")
+# Every other key of an object is one of its extras. The format of a mask follows from what the mask is.
+_KNOWN = frozenset((*_REQUIRED, *_OPTIONAL, "mask_format"))
 # Written as they are, in this order.
 _PLAIN = ("detection_id", "class_confidence", "tracker_id", "parent_id")
 _PRINTABLE_ASCII = re.compile("[ -~]*")
@@ -53,19 +58,31 @@ _NO_OBJECTS = ObjectColumns.of(())
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # what a part of an unexpected type raises
 
 
-def read_objects(items: Sequence[Any], width: int, height: int) -> ObjectColumns:
-    """The objects that are not malformed. width, height: of the picture, in pixels."""
+def read_objects(items: Sequence[Any], width: int, height: int) -> tuple[ObjectColumns, int]:
+    """The objects that are not malformed, and how many of their extras were left out.
+
+    width, height: of the picture, in pixels.
+    """
     try:
-        columns = _read_columns(items, width, height)
+        read = _read_columns(items, width, height)
     except (*_MALFORMED, OverflowError):  # a number that no float can hold
-        columns = None
-    return ObjectColumns.of(read_each(items, width, height)) if columns is None else columns
+        read = None
+    if read is not None:
+        return read
+    objects, dropped_extras = read_each(items, width, height)
+    return ObjectColumns.of(objects), dropped_extras
 
 
-def read_each(items: Sequence[Any], width: int, height: int) -> tuple[Detection, ...]:
+def read_each(items: Sequence[Any], width: int, height: int) -> tuple[tuple[Detection, ...], int]:
     """The same, each by itself: what `read_objects` must give."""
-    read = [_detection(item, width, height) for item in items]
-    return tuple(d for d in read if d is not None)
+    objects: list[Detection] = []
+    dropped_extras = 0
+    for item in items:
+        if (found := _detection(item, width, height)) is not None:
+            extras, dropped = read_extras(item, _KNOWN)
+            dropped_extras += dropped
+            objects.append(found if extras is None else replace(found, extras=extras))
+    return tuple(objects), dropped_extras
 
 
 def write_objects(columns: ObjectColumns) -> list[dict[str, Any]]:
@@ -87,17 +104,21 @@ def write_objects(columns: ObjectColumns) -> list[dict[str, Any]]:
         for one in written:
             if one["class_id"] < 0:
                 del one["class_id"]
-    return list(map(without_nulls, written)) if any(None in values for values in more.values()) else written
+    if any(None in values for values in more.values()):
+        written = list(map(without_nulls, written))
+    for one, extras in zip(written, found.get("extras", ()), strict=False):
+        one.update((key, value) for key, value in extras or () if key not in _KNOWN)
+    return written
 
 
-def _read_columns(items: Sequence[Any], width: int, height: int) -> ObjectColumns | None:
+def _read_columns(items: Sequence[Any], width: int, height: int) -> tuple[ObjectColumns, int] | None:
     """All at once, where every object is as usual; otherwise None, or one of _MALFORMED is raised."""
     count = len(items)
     if not count:
-        return _NO_OBJECTS
+        return _NO_OBJECTS, 0
     if list(map(type, items)).count(dict) < count:
         return None
-    given = _by_key(items)
+    given, has_extras = _by_key(items)
     boxes: Sequence[Sequence[float]] = [given[name] for name in _BOX]
     types = list(map(type, chain(*boxes)))
     is_float = types.count(float) == len(types)
@@ -108,9 +129,13 @@ def _read_columns(items: Sequence[Any], width: int, height: int) -> ObjectColumn
         return None
     names = {name: clean_class_name(name) for name in set(given["class"])}
     is_clean = all(name == clean for name, clean in names.items())
-    optional = {name: _read_optional(name, given[name], width, height) for name in OPTIONAL_FIELDS if name in given}
+    optional = {name: _read_optional(name, given[name], width, height) for name in _OPTIONAL if name in given}
+    dropped_extras = 0
+    if has_extras:
+        extras, dropped = zip(*(read_extras(item, _KNOWN) for item in items), strict=True)
+        optional["extras"], dropped_extras = extras, sum(dropped)
     x, y, widths, heights, confidence = boxes if is_float else numbers.tolist()
-    return ObjectColumns(
+    columns = ObjectColumns(
         x,
         y,
         widths,
@@ -120,15 +145,21 @@ def _read_columns(items: Sequence[Any], width: int, height: int) -> ObjectColumn
         class_id=_class_ids(given["class_id"]) if "class_id" in given else [-1] * count,
         optional={name: values for name, values in optional.items() if values.count(None) < count},
     )
+    return columns, dropped_extras
 
 
-def _by_key(items: Sequence[dict[str, Any]]) -> Mapping[str, Sequence[Any]]:
-    """The objects' values by their key, None where an object lacks it."""
+def _by_key(items: Sequence[dict[str, Any]]) -> tuple[Mapping[str, Sequence[Any]], bool]:
+    """The objects' values by their key, None where an object lacks it; and whether some have keys that we don't know.
+
+    What they have under those need not be among the values.
+    """
     keys = tuple(items[0])
     if list(map(len, items)).count(len(keys)) == len(items):
         with contextlib.suppress(KeyError):  # mostly all have the same keys
-            return dict(zip(keys, zip(*map(itemgetter(*keys), items), strict=True), strict=True))
-    return {key: [item.get(key) for item in items] for key in _KEYS}
+            values = zip(*map(itemgetter(*keys), items), strict=True)
+            return dict(zip(keys, values, strict=True)), not _KNOWN.issuperset(keys)
+    found = set().union(*items)
+    return {key: [item.get(key) for item in items] for key in found & _KNOWN}, not _KNOWN.issuperset(found)
 
 
 def _class_ids(values: Sequence[Any]) -> Sequence[int]:
@@ -236,4 +267,3 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "class_confidence": read_confidence,
     "tracker_id": read_tracker_id,
 }
-_KEYS = (*_REQUIRED, *OPTIONAL_FIELDS)

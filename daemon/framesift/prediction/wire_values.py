@@ -6,17 +6,24 @@ A function that returns None has met a value that means nothing; it raises nothi
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
-from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH, MAX_OBJECTS
+import numpy as np
+
+from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH, MAX_OBJECTS, Extras, ExtraValue
 
 # Larger values are not coordinates, and scaling could turn them into infinity.
 MAX_COORDINATE = 1e6
 # Larger numbers are not those of classes.
 MAX_CLASS_ID = 2**31 - 1
+# Of one object. A text has at most MAX_CLASS_NAME_LENGTH characters, as all names have.
+MAX_EXTRAS = 16
+MAX_EXTRA_KEY_LENGTH = 64
+_SURROGATES = re.compile("[\ud800-\udfff]")  # no text has one alone; not every reader of JSON takes it
 
 
 def clean_class_name(value: object) -> str:
@@ -101,6 +108,38 @@ def read_pixels(value: object, least: float = -MAX_COORDINATE) -> float:
     if not least <= number <= MAX_COORDINATE:
         raise ValueError(f"{value!r} is not a number of pixels")
     return number
+
+
+def read_extras(item: Mapping[Any, Any], known: Collection[str]) -> tuple[Extras | None, int]:
+    """What the object has under other keys than the known ones; and how many of those were left out.
+
+    Left out is what is no finite number, text, true, false or null, what is too long, and what comes after the first
+    MAX_EXTRAS.
+    """
+    unknown = [(key, _plain(value)) for key, value in item.items() if key not in known]
+    kept = tuple([(str(key), value) for key, value in unknown if _is_extra_key(key) and _is_extra(value)][:MAX_EXTRAS])
+    return kept or None, len(unknown) - len(kept)
+
+
+def _plain(value: object) -> object:
+    """The same as JSON has it: NumPy's numbers and texts of a type of their own are ordinary ones."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, str) else value
+
+
+def _is_extra_key(key: object) -> bool:
+    return isinstance(key, str) and 0 < len(key) <= MAX_EXTRA_KEY_LENGTH and key.isprintable()
+
+
+def _is_extra(value: object) -> TypeGuard[ExtraValue]:
+    if value is None or type(value) is bool:
+        return True
+    if type(value) is str:
+        return len(value) <= MAX_CLASS_NAME_LENGTH and not _SURROGATES.search(value)
+    if type(value) is int:
+        return abs(value) < 2**63
+    return type(value) is float and math.isfinite(value)
 
 
 def without_nulls(wire: dict[str, Any]) -> dict[str, Any]:

@@ -271,7 +271,7 @@ class DryRun:
         if isinstance(prediction, Detections) and (prediction.width, prediction.height) == NO_SIZE:
             self._ignores_zones |= self._has_zones
         result = DryRunResult(
-            matched, None, decision.refusal, captured.wall_s, prediction.dropped, failures, None, excluded, number
+            matched, None, decision.refusal, captured.wall_s, prediction.left_out, failures, None, excluded, number
         )
         if decision.refusal is not None:
             return result

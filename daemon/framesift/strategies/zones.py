@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from framesift.config.schema import Corner, Polygon
-from framesift.prediction.prediction import DETECTION_TASKS, Detections, ObjectColumns, Prediction
+from framesift.prediction.prediction import DETECTION_TASKS, Detections, ObjectColumns, Prediction, with_columns
 
 Anchor = Literal["bottom", "centre"]
 ZonePolygons = Annotated[tuple[Polygon, ...], Field(min_length=1, max_length=32)]
@@ -111,14 +111,4 @@ def _only(prediction: Detections, kept: list[bool]) -> Detections:
         list(compress(columns.class_id, kept)),
         {name: list(compress(values, kept)) for name, values in columns.optional.items()},
     )
-    return Detections.from_columns(
-        selected,
-        task=prediction.task,
-        width=prediction.width,
-        height=prediction.height,
-        model_id=prediction.model_id,
-        inference_id=prediction.inference_id,
-        time_s=prediction.time_s,
-        dropped=prediction.dropped,
-        embedding=prediction.embedding,
-    )
+    return with_columns(prediction, selected)

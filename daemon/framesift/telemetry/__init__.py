@@ -189,7 +189,7 @@ class Telemetry:
         self._counters.sender_offset.labels(self._counters.stream(stream)).set(ahead_s)
 
     def record_prediction(self, stream: str, took_s: float, dropped: int = 0) -> None:
-        """Record a prediction of the model. dropped: malformed parts of its answer that were left out."""
+        """Record a prediction of the model. dropped: parts and extras of its answer that were left out."""
         self._counters.model.observe(took_s)
         if dropped:
             self._counters.dropped.labels(self._counters.stream(stream)).inc(dropped)

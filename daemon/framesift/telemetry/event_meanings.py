@@ -44,7 +44,7 @@ EVENTS = {
     "policy": "Another policy holds from now on.",
     "policy_not_cached": "A fetched policy could not be saved: a start without a network would not have it.",
     "policy_problem": "A part of the policy is not understood, or can't do what it says here.",
-    "prediction_parts_dropped": "Parts of a prediction were malformed or too many, and were left out.",
+    "prediction_parts_dropped": "Parts of a prediction were malformed, too many, or can't be kept: they were left out.",
     "ready": "Everything has started.",
     "record_failed": "The recording (`--record`) can't be written any further; the run goes on.",
     "reload_refused": "A reload found settings or policies that are not valid: the old ones hold.",
