@@ -116,6 +116,18 @@ def test_predictions_of_every_kind_come_out_as_they_went_in(
         assert wire.parse_prediction(json.loads(item.prediction), width=64, height=48, task=task) == expected
 
 
+def test_a_prediction_with_reduced_masks_is_kept_in_the_pixels_of_the_picture(tmp_path: Path) -> None:
+    reduced = {**prediction_json(32, 24, x=16.0, y=12.0), "original_image": {"width": 64, "height": 48}}
+    with running_listener(tmp_path) as listener:
+        assert listener.post(content(prediction=reduced)).json()["strategy"] == "all"
+        (item,) = listener.items()
+        kept = json.loads(item.prediction)
+        assert kept["image"] == {"width": 64, "height": 48}
+        assert (kept["predictions"][0]["x"], kept["predictions"][0]["y"]) == (32.0, 24.0)
+        wrong = {**reduced, "original_image": {"width": 64, "height": 64}}
+        assert listener.post(content(prediction=wrong)).json()["where"] == "prediction.image"
+
+
 def test_an_unknown_key_that_can_not_be_kept_costs_nothing_else(tmp_path: Path) -> None:
     with running_listener(tmp_path) as listener:
         strange = prediction_json(colour="red", attributes={"colour": "red"})

@@ -21,7 +21,8 @@ from framesift.listeners.body_copies import MAX_TOTAL_BYTES
 from framesift.pictures.encoded_picture import BadPicture, EncodedPicture, LazyEncodedPicture, parse_picture
 from framesift.policy.policy import Policy
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import Stub, Task
+from framesift.prediction.masks import decode_mask
+from framesift.prediction.prediction import Detections, Stub, Task
 from framesift.sampling.intake import Intake
 from framesift.spool import WhenFull
 from framesift.telemetry import Condition
@@ -102,6 +103,39 @@ def test_picture_and_prediction_are_kept_for_every_task_and_by_either_route(
         assert wire.parse_prediction(kept) == wire.parse_prediction({**seen, "model_id": ""})
         assert len(kept["predictions"]) >= 2
         assert np.abs(pixels_of(listener.spool.read_jpeg(item.id)).astype(int) - pixels_of(image)).mean() < 2
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle"])
+@pytest.mark.parametrize("route", ["v1", "legacy"])
+def test_reduced_masks_are_kept_in_the_pixels_of_the_picture(tmp_path: Path, route: str, form: str) -> None:
+    query = f"?allow_reduced_mask_resolution=true&response_mask_format={form}"
+    more = {"allow_reduced_mask_resolution": True, "response_mask_format": form}
+    with standing_before(tmp_path) as (server, listener):
+        if route == "v1":
+            answer = v1(listener.url, "shapes/1", scene(), **more)
+        else:
+            answer = legacy(listener.url, "shapes/1", scene(), query)
+        assert answer.content == server.asked[0].answer
+        assert answer.json()["image"] == {"width": 20, "height": 20}
+        sampled(listener)
+        (item,) = listener.items()
+    kept = wire.parse_prediction(json.loads(item.prediction))
+    assert isinstance(kept, Detections)
+    assert (kept.width, kept.height, kept.dropped_extras) == (80, 60, 0)
+    red, white = kept.objects
+    for found, (left, top, right, bottom) in ((red, (10, 8, 30, 28)), (white, (40, 10, 60, 44))):
+        assert (found.x, found.y) == pytest.approx(((left + right) / 2, (top + bottom) / 2))
+        assert (found.width, found.height) == pytest.approx((right - left, bottom - top))
+        if form == "polygon":
+            assert found.points is not None
+            places = np.array([(p.x, p.y) for p in found.points])
+            assert np.abs(places.min(axis=0) - (left, top)).max() <= 4  # an element of what was reduced
+            assert np.abs(places.max(axis=0) - (right, bottom)).max() <= 4
+        else:
+            assert found.rle is not None
+            rows, columns = np.nonzero(decode_mask(found.rle))
+            extremes = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            assert np.abs(np.subtract(extremes, (left, top, right, bottom))).max() <= 4
 
 
 def test_of_several_pictures_in_one_request_each_is_sampled_with_its_own_prediction(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from framesift import settings
 from framesift.config.errors import ConfigError
 from framesift.models import Model, ModelFailed, ModelSettings, ModelUnavailable, load
+from framesift.prediction.masks import decode_mask, encode_mask
 from framesift.prediction.prediction import Classification, Detection, Detections, MultiLabel, Stub, Task
 from rigs.daemon import write_configuration
 from rigs.inference import KEY, MODELS, Answer, Fault, InferenceServer, Received, Rectangle, painted
@@ -119,6 +120,23 @@ def test_masks_grow_with_their_picture() -> None:
         found = only(model(server, model_id="shapes/1", max_image_size=[240, 320]).predict(frame(picture)))
     assert found.rle is not None
     assert (found.rle.height, found.rle.width) == (480, 640)
+
+
+def test_reduced_masks_are_in_the_pixels_of_the_frame() -> None:
+    grid, sent_size = {"width": 80, "height": 120}, {"width": 320, "height": 240}
+    mask = np.zeros((120, 80), np.uint8)
+    mask[50:100, 25:50] = 1
+    masked = {**BOX, "rle": {"size": [120, 80], "counts": encode_mask(mask).counts}, "mask_format": "rle"}
+    said = {"image": grid, "original_image": sent_size, "predictions": [masked]}
+    with InferenceServer(forbid_active_learning=True) as server:
+        server.orders.add(Fault("infer", Answer(said)))
+        asked = model(server, model_id="shapes/1", max_image_size=[240, 320])
+        found = only(asked.predict(frame(painted(640, 480))))
+    assert found.rle is not None
+    expected = np.zeros((480, 640), np.uint8)
+    expected[200:400, 200:400] = 1
+    assert (decode_mask(found.rle) == expected).all()
+    assert (found.x, found.y) == (80.0, 80.0)
 
 
 @pytest.mark.parametrize("route", ROUTES)

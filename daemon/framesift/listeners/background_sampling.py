@@ -259,9 +259,7 @@ def _prediction(answer: object, width: int, height: int, task: Task | None, requ
         return Stub(task=task or Task.OBJECT_DETECTION, width=width, height=height, model_id=request.model_id)
     try:
         is_stub = isinstance(answer, dict) and bool(answer.get("is_stub"))
-        prediction = wire.parse_prediction(answer, width=width, height=height, task=None if is_stub else task)
+        prediction = wire.parse_prediction_of(answer, width, height, None if is_stub else task)
     except ValueError:
         raise _NoMatchingPrediction from None
-    if (prediction.width, prediction.height) != (width, height):
-        raise _NoMatchingPrediction
     return with_origin(prediction, model_id=request.model_id)

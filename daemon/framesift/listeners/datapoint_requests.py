@@ -285,16 +285,12 @@ def prediction_of(item: SubmittedItem, width: int, height: int) -> Prediction:
         if "top" in content and not isinstance(content.get("predictions"), list):
             raise InvalidRequest(422, "with top, a list of classes is allowed", f"{where}.predictions")
     try:
-        prediction = wire.parse_prediction(content, width=width, height=height, task=task)
+        prediction = wire.parse_prediction_of(content, width, height, task)
+    except wire.OtherPictureSize as error:
+        this_one = f"this one has {width} x {height}, turned as its EXIF says"
+        raise InvalidRequest(422, f"{error}, but {this_one}", f"{where}.image") from None
     except ValueError as error:
         raise InvalidRequest(422, str(error)[:300], where) from None
-    if (prediction.width, prediction.height) != (width, height):
-        of = f"{prediction.width} x {prediction.height}"
-        raise InvalidRequest(
-            422,
-            f"it is for a picture of {of} pixels, but this one has {width} x {height}, turned as its EXIF says",
-            f"{where}.image",
-        )
     if prediction.dropped:
         raise _explain_dropped(content, width, height, where)
     return prediction
@@ -320,7 +316,8 @@ def _explain_dropped(content: Mapping[str, Any], width: int, height: int, where:
         return InvalidRequest(422, "each is a class with its confidence, a number from 0 to 1, and its class_id", where)
     labels = "top" in content
     for number, item in enumerate(objects):
-        alone = {"image": {"width": width, "height": height}, "predictions": [item], **({"top": ""} if labels else {})}
+        image = content.get("image") or {"width": width, "height": height}
+        alone = {"image": image, "predictions": [item], **({"top": ""} if labels else {})}
         if wire.parse_prediction(alone).dropped:
             return _explain_malformed(item, f"{where}[{number}]", labels)
     return InvalidRequest(422, "an object of it is malformed", where)

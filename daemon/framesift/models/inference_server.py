@@ -156,10 +156,10 @@ class InferenceServerModel:
         """Parses an answer. Raises ValueError if it is not a prediction for this picture size and this task."""
         is_stub = isinstance(content, dict) and bool(content.get("is_stub"))
         task = None if is_stub and "task_type" in content else self._task
-        prediction = wire_format.parse_prediction(content, width=width, height=height, task=task)
-        if (prediction.width, prediction.height) != (width, height):
-            size = f"{prediction.width} x {prediction.height}"
-            raise ValueError(f"it is for a picture of {size} pixels, but one of {width} x {height} was sent")
+        try:
+            prediction = wire_format.parse_prediction_of(content, width, height, task)
+        except wire_format.OtherPictureSize as error:
+            raise ValueError(f"{error}, but one of {width} x {height} was sent") from None
         has_labels = isinstance(prediction, Classification | MultiLabel)
         if not isinstance(prediction, Stub) and has_labels != (self._task is Task.CLASSIFICATION):
             kind = "labels" if has_labels else "objects"

@@ -20,6 +20,7 @@ from framesift.prediction.prediction import (
     Prediction,
     Stub,
     Task,
+    scale_prediction,
 )
 from framesift.prediction.wire_objects import read_objects, write_objects
 from framesift.prediction.wire_values import (
@@ -62,8 +63,41 @@ _BESIDE = (
     "embedding",
 )
 _KNOWN = frozenset((*_ANSWERED, *_OF_CLASSES, *_BESIDE))
+# Beside them in a few answers: those with reduced masks, and the model's name and build, in newer servers.
+_RARE = frozenset(("original_image", "mask_metadata", "resolved_model"))
+_NEVER_EXTRAS = _KNOWN | _RARE
+# A network's own masks may be larger than a small picture. Each is decoded, so their size is bounded.
+_MAX_GRID_PIXELS = 2**20
 
-__all__ = ["MAX_COORDINATE", "clean_class_name", "parse_prediction", "to_wire"]
+__all__ = [
+    "MAX_COORDINATE",
+    "OtherPictureSize",
+    "clean_class_name",
+    "parse_prediction",
+    "parse_prediction_of",
+    "to_wire",
+]
+
+
+class OtherPictureSize(ValueError):
+    """A prediction is for a picture of another size than the one that was shown. The text says of which."""
+
+
+def parse_prediction_of(payload: object, width: int, height: int, task: Task | None = None) -> Prediction:
+    """Reads the prediction for one picture of that size, in pixels of that picture, also where its masks are reduced.
+
+    An inference server that may reduce masks answers in the pixels of a smaller `image`, and says the size of the
+    picture as `original_image`. Raises OtherPictureSize, and ValueError as `parse_prediction` does.
+    """
+    prediction = parse_prediction(payload, width=width, height=height, task=task)
+    grid = size = (prediction.width, prediction.height)
+    if isinstance(payload, Mapping) and payload.get("original_image") is not None:
+        size = _original_size(payload)
+    if size != (width, height):
+        raise OtherPictureSize(f"it is for a picture of {size[0]} x {size[1]} pixels")
+    if grid != size and grid[0] * grid[1] > max(width * height, _MAX_GRID_PIXELS):
+        raise ValueError(f"image: {grid[0]} x {grid[1]} pixels are no reduction of {width} x {height}")
+    return scale_prediction(prediction, width, height)
 
 
 def parse_prediction(
@@ -72,15 +106,15 @@ def parse_prediction(
     """Reads one prediction from a decoded JSON value.
 
     width, height: the picture's size in pixels, for answers without `image`. task: the model's task, if the caller
-    knows it; otherwise the answer may name it (`task_type` or `task`), or it follows from the content. Raises
-    ValueError with a text that says what is wrong and where.
+    knows it; otherwise the answer may name it (`task_type` or `task`), or it follows from the content. The prediction
+    is in the pixels of the answer's `image`. Raises ValueError with a text that says what is wrong and where.
     """
     if not isinstance(payload, Mapping):
         raise ValueError(f"a prediction must be a JSON object, not {type(payload).__name__}")
     task = task or _task(payload.get("task_type", payload.get("task")))
     image = payload.get("image")
     if isinstance(image, Mapping):
-        width, height = _size(image, "width"), _size(image, "height")
+        width, height = _size(image)
     origin: dict[str, Any] = {
         "width": width or 0,
         "height": height or 0,
@@ -89,7 +123,8 @@ def parse_prediction(
         "time_s": read_finite(payload.get("time")),
     }
     if not _KNOWN.issuperset(payload):
-        origin["extras"], origin["dropped_extras"] = read_extras(payload, _KNOWN)
+        _check_reduction(payload, width or 0, height or 0)
+        origin["extras"], origin["dropped_extras"] = read_extras(payload, _NEVER_EXTRAS)
     if payload.get("is_stub"):
         return Stub(task=task or Task.OBJECT_DETECTION, **origin)
     if not width or not height:
@@ -148,7 +183,7 @@ def to_wire(prediction: Prediction) -> dict[str, Any]:
 def _with_extras(wire: dict[str, Any], prediction: Prediction) -> dict[str, Any]:
     written = without_nulls(wire)
     if prediction.extras:
-        written.update((key, value) for key, value in prediction.extras if key not in _KNOWN)
+        written.update((key, value) for key, value in prediction.extras if key not in _NEVER_EXTRAS)
     return written
 
 
@@ -169,11 +204,42 @@ def _task_of(columns: ObjectColumns) -> Task:
     return Task.KEYPOINT_DETECTION if "keypoints" in columns.optional else Task.OBJECT_DETECTION
 
 
-def _size(image: Mapping[str, Any], side: str) -> int:
-    value = read_finite(image.get(side))
-    if value is None or not 1 <= value <= 100_000:
-        raise ValueError(f"image.{side}: {image.get(side)!r} is not a number of pixels")
-    return int(value)
+def _size(image: Mapping[str, Any], name: str = "image") -> tuple[int, int]:
+    """Width and height of the `image` in an answer, or of another one of that name."""
+    sides: list[int] = []
+    for side in ("width", "height"):
+        value = read_finite(image.get(side))
+        if value is None or not 1 <= value <= 100_000:
+            raise ValueError(f"{name}.{side}: {image.get(side)!r:.60} is not a number of pixels")
+        sides.append(int(value))
+    return sides[0], sides[1]
+
+
+def _original_size(payload: Mapping[str, Any]) -> tuple[int, int]:
+    original = payload["original_image"]
+    if not isinstance(original, Mapping):
+        raise ValueError("original_image: it must be an object of width and height")
+    return _size(original, "original_image")
+
+
+def _check_reduction(payload: Mapping[str, Any], width: int, height: int) -> None:
+    """Raises ValueError where an answer with reduced masks does not say clearly in which pixels it is.
+
+    width, height: of its `image`.
+    """
+    metadata = payload.get("mask_metadata")
+    if metadata is None:
+        return
+    if payload.get("original_image") is None:
+        # Drafts of such answers had it so, some with outlines in the masks' pixels and some in the picture's.
+        raise ValueError("mask_metadata without original_image: in which pixels its masks and outlines are is not said")
+    if not isinstance(metadata, Mapping) or metadata.get("coordinate_system", "mask_grid") != "mask_grid":
+        raise ValueError('mask_metadata: it must be an object, with coordinate_system "mask_grid"')
+    for scale, of, original in zip(("scale_x", "scale_y"), (width, height), _original_size(payload), strict=True):
+        factor = read_finite(metadata.get(scale))
+        if factor is None or abs(factor * of - original) > 0.5:
+            value = f"{metadata.get(scale)!r:.60}"
+            raise ValueError(f"mask_metadata.{scale}: {value} does not lead from {of} pixels of image to {original}")
 
 
 def _scores(items: list[Any]) -> tuple[tuple[ClassScore, ...], int]:

@@ -75,7 +75,8 @@ class InferenceServer:
 
     models: model id -> task. key: the one it knows; None for a server that needs none. forbid_active_learning: a
     request that does not disable active learning is answered 500, noted in `offences`, and fails the test at the end.
-    rle: it answers masks, not polygons. certificate: files of a certificate chain and its key, for https.
+    rle: it answers masks, not polygons. certificate: files of a certificate chain and its key, for https. Who allows
+    reduced masks (allow_reduced_mask_resolution) gets them, with all else in their pixels.
     port: 0 for any free one; OSError where it is taken.
     """
 
@@ -301,6 +302,8 @@ class InferenceServer:
         most = int(wanted.options.get("max_detections", 300))
         found = [seen for seen in sight.objects(pixels) if seen.confidence >= least][:most]
         as_rle = self._rle or wanted.options.get("response_mask_format") == "rle"
+        if task == "instance-segmentation" and wanted.options.get("allow_reduced_mask_resolution") in (True, "true"):
+            return said | sight.on_grid(found, image, as_rle, (width, height))
         return said | {"predictions": sight.detections(found, task, image, as_rle)}
 
 
