@@ -235,7 +235,9 @@ def test_an_invalid_class_id_is_unknown(given: object, kept: int) -> None:
     assert read({**BOX, "class_id": given}).objects[0].class_id == kept
 
 
-@pytest.mark.parametrize(("given", "kept"), [(5, 5), ("five", "five"), (True, None), (2**70, None), (1.5, None)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [(5, 5), ("five", "five"), (True, None), (2**70, None), (1.5, None), (-1, None)]
+)
 def test_a_tracker_id_is_a_text_or_a_number_that_a_database_can_hold(given: object, kept: object) -> None:
     assert read({**BOX, "tracker_id": given}).objects[0].tracker_id == kept
 

@@ -88,9 +88,9 @@ def written_class_id(class_id: int) -> dict[str, int]:
 
 
 def read_tracker_id(value: object) -> str | int | None:
-    """A text, or a number that a database can hold."""
+    """A text, or a number that a database can hold. -1 is none: so trackers call what they don't follow yet."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if abs(value) < 2**63 else None
+        return value if abs(value) < 2**63 and value != -1 else None
     return read_text(value)
 
 
