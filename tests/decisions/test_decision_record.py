@@ -19,6 +19,7 @@ from framesift.decisions import (
     read_lines,
 )
 from framesift.decisions.decision_record import MAX_ENDED, MAX_PENDING, SECOND_S, WRITE_EVERY
+from framesift.decisions.measurement import ValueGauge
 from framesift.frame import RefusalReason
 from sampling_data import objects
 
@@ -72,10 +73,11 @@ def test_counts_of_a_second_are_one_line_for_each_stream(rig: Rig) -> None:
 
 
 def test_the_best_measurement_of_a_second_is_kept(rig: Rig) -> None:
-    for value in (0.3, 0.45, 0.1):
-        measured = {"unsure": Measurement("uncertainty", value, ">=", 0.5), "near": Measurement("x", value, "<", 0.05)}
-        nearest = rig.record.observe("gate", measured)
-        assert nearest == max(one.nearness for one in measured.values())
+    unsure, near = ValueGauge("uncertainty", ">=", 0.5), ValueGauge("x", "<", 0.05)
+    gauges = {"unsure": unsure, "near": near, "idle": ValueGauge("y", "<", 0.5)}
+    for unsure.value in (0.3, 0.45, 0.1):
+        near.value = unsure.value
+        assert rig.record.observe("gate", gauges) == max(unsure.nearness(), near.nearness())
     assert rig.record.observe("gate", {}) == -math.inf
     (line,) = rig.lines()
     assert line["best"] == {

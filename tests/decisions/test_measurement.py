@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from framesift.decisions.measurement import NEARLY, Draw, Measurement, Relation
+from framesift.decisions.measurement import NEARLY, Draw, Measurement, Relation, ValueGauge
 from framesift.prediction.confidences import Confidences
 from framesift.prediction.prediction import Prediction
 from framesift.strategies import AcceptedClasses
@@ -16,30 +16,46 @@ from sampling_data import FixedRandom, frame, label, labels, objects, options, s
 
 
 @pytest.mark.parametrize(
-    ("relation", "value", "bound", "is_met", "nearness"),
+    ("relation", "value", "bound", "nearness"),
     [
-        (">=", 0.5, 0.5, True, 0.0),
-        (">=", 0.45, 0.5, False, -0.1),
-        (">=", 0.75, 0.5, True, 0.5),
-        ("<", 0.1, 0.1, False, 0.0),
-        ("<", 0.05, 0.1, True, 0.5),
-        ("<", 0.2, 0.1, False, -1.0),
-        (">", 3, 3, False, 0.0),
-        (">", 4, 3, True, 1 / 3),
-        (">=", 0.2, 0.0, True, 0.2),
+        (">=", 0.5, 0.5, 0.0),
+        (">=", 0.45, 0.5, -0.1),
+        (">=", 0.75, 0.5, 0.5),
+        ("<", 0.1, 0.1, 0.0),
+        ("<", 0.05, 0.1, 0.5),
+        ("<", 0.2, 0.1, -1.0),
+        (">", 3, 3, 0.0),
+        (">", 4, 3, 1 / 3),
+        (">=", 0.2, 0.0, 0.2),
     ],
 )
 def test_nearness_is_by_which_part_of_the_bound_the_value_is_on_its_right_side(
-    relation: Relation, value: float, bound: float, is_met: bool, nearness: float
+    relation: Relation, value: float, bound: float, nearness: float
 ) -> None:
-    measured = Measurement("score", value, relation, bound)
-    assert measured.is_met is is_met
-    assert measured.nearness == pytest.approx(nearness)
+    gauge = ValueGauge("score", relation, bound)
+    assert gauge.nearness() == -math.inf
+    gauge.value = value
+    assert gauge.nearness() == pytest.approx(nearness)
 
 
-@pytest.mark.parametrize(("draw", "nearness"), [(0.19, 0.5), (0.2, 0.0), (0.22, -0.1), (0.4, -1.0)])
-def test_where_the_bound_is_met_the_draw_decides(draw: float, nearness: float) -> None:
-    assert Measurement("score", 0.75, ">=", 0.5, draw, 0.2).nearness == pytest.approx(nearness)
+@pytest.mark.parametrize(("drawn", "nearness"), [(0.19, 0.5), (0.2, 0.0), (0.22, -0.1), (0.4, -1.0)])
+def test_where_something_was_drawn_and_lost_the_draw_decides(drawn: float, nearness: float) -> None:
+    draw = Draw(0.2, FixedRandom(drawn))
+    gauge = ValueGauge("score", ">=", 0.5, draw)
+    gauge.value = 0.75
+    assert gauge.nearness() == pytest.approx(0.5)
+    draw.wins()
+    assert gauge.nearness() == pytest.approx(nearness)
+    assert gauge.measurement() == Measurement("score", 0.75, ">=", 0.5, drawn, 0.2)
+
+
+@pytest.mark.parametrize(("drawn", "nearness"), [(0.1, 0.5), (0.2, 0.0), (0.4, -1.0)])
+def test_a_draw_shows_by_how_much_it_was_won_or_lost(drawn: float, nearness: float) -> None:
+    draw = Draw(0.2, FixedRandom(drawn))
+    assert (draw.nearness(), draw.measurement()) == (-math.inf, None)
+    draw.wins()
+    assert draw.nearness() == pytest.approx(nearness)
+    assert draw.measurement() == Measurement("draw", drawn, "<", 0.2)
 
 
 def test_a_draw_is_remembered_until_the_next_frame() -> None:
@@ -112,13 +128,13 @@ def test_strategies_tell_what_they_measured(
     assert isinstance(strategy, Measures)
     strategy.evaluate(frame(), objects(("car", 0.5)))  # of which nothing may be left
     match = strategy.evaluate(frame(number=1), prediction)
-    found = strategy.measurement()
+    gauge = strategy.gauge
+    found = gauge.measurement()
     assert (found is None) is (measured is None)
     if found is not None and measured is not None:
         assert found.value == pytest.approx(measured.value)
         assert found._replace(value=0) == measured._replace(value=0)
-    wanted = found is not None and found.is_met and (found.draw is None or found.draw < found.probability)
-    assert (match is not None) is wanted
+    assert (match is not None) is (gauge.nearness() >= 0)
 
 
 def test_the_distance_of_the_nearest_confidences() -> None:

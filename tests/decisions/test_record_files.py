@@ -17,9 +17,9 @@ from framesift.decisions.record_files import PRESENT
 MAX_BYTES = 64 << 10
 
 
-def line(number: int, size: int = 200) -> str:
+def line(number: int, size: int = 200) -> bytes:
     """A line that can't be compressed well. size: in bytes, about."""
-    return json.dumps({"number": number, "filling": random.Random(number).randbytes(size // 2).hex()})
+    return json.dumps({"number": number, "filling": random.Random(number).randbytes(size // 2).hex()}).encode()
 
 
 def numbers(folder: Path) -> list[int]:

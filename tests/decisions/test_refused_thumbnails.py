@@ -155,12 +155,12 @@ def test_thumbnails_go_with_the_file_in_which_their_lines_were(rig: Rig) -> None
     rig.refuse(Thumbnail())
     (first,) = rig.lines()
     while (rig.folder / "decisions.jsonl").exists():  # until it is full, and becomes an earlier one
-        other.append([rng.randbytes(1000).hex()])
+        other.append([rng.randbytes(1000).hex().encode()])
     rig.refuse(Thumbnail(jpeg(1)), frame=8)
     second = rig.lines()[-1]
     assert rig.names() == [first["thumbnail"], second["thumbnail"]]
     while (rig.folder / "decisions-00000001.jsonl.gz").exists():
-        other.append([rng.randbytes(1000).hex()])
+        other.append([rng.randbytes(1000).hex().encode()])
     rig.record.flush()
     assert rig.names() == [second["thumbnail"]]
 

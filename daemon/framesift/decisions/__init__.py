@@ -19,7 +19,7 @@ from framesift.decisions.decision import (
 )
 from framesift.decisions.decision_record import DecisionRecord
 from framesift.decisions.last_hour import DownTime, MinuteCounts
-from framesift.decisions.measurement import NEARLY, Draw, Measurement
+from framesift.decisions.measurement import NEARLY, Measurement
 from framesift.decisions.record_files import ForgottenLines, RecordFiles, forget_lines, read_lines
 from framesift.decisions.record_lines import QuotaByStrategy
 from framesift.decisions.refused_thumbnails import (
@@ -35,7 +35,6 @@ __all__ = [
     "DecisionObserver",
     "DecisionRecord",
     "DownTime",
-    "Draw",
     "ForgottenLines",
     "FrameDecision",
     "Measurement",

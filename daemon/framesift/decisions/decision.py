@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import Gauge, Measurement
 from framesift.frame import RefusalReason
 from framesift.prediction.prediction import Prediction
 
@@ -35,8 +34,7 @@ class SimilarFrame(NamedTuple):
     threshold: float
 
 
-@dataclass(frozen=True, slots=True)
-class StrategyResult:
+class StrategyResult(NamedTuple):
     """What one strategy made of a frame.
 
     matched: whether it is one of those that may take the frame. score: of its match. excluded: which restriction keeps
@@ -64,8 +62,7 @@ class RefusedThumbnail(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameDecision:
+class FrameDecision(NamedTuple):
     """What was decided on one frame.
 
     captured_s: Unix time. id: of the datapoint that it became, or would become; "" for none. strategy: the one that was
@@ -108,8 +105,8 @@ class DecisionObserver(Protocol):
         """Count a frame that was refused for good."""
         ...
 
-    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> float:
-        """Note what strategies measured of a frame, by name; the nearest of each second is kept.
+    def observe(self, stream: str, gauges: Mapping[str, Gauge]) -> float:
+        """Note what strategies measured of a frame, by name; of each, the nearest of a second is kept.
 
         Returns the highest nearness of these.
         """

@@ -17,7 +17,7 @@ from typing import Any
 from framesift.clock.clock import Clock, MonitoredThread
 from framesift.decisions.decision import FrameDecision, RefusedThumbnail
 from framesift.decisions.last_hour import DownTime, LastHour, MinuteCounts
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import Gauge, Measurement
 from framesift.decisions.record_files import RecordFiles, read_lines
 from framesift.decisions.record_lines import (
     QuotaByStrategy,
@@ -76,7 +76,7 @@ class _Second:
         """Whether a decision has a line of its own."""
         return bool(self.pending) or any(counts.nearest for counts in self.streams.values())
 
-    def lines(self) -> Iterator[tuple[str, RefusedThumbnail | None]]:
+    def lines(self) -> Iterator[tuple[bytes, RefusedThumbnail | None]]:
         """What is to be written, the decisions in the order of their frames, and the thumbnail that a line may get."""
         nearest = (one for counts in self.streams.values() for _, one in counts.nearest.values())
         for decision in sorted([*self.pending, *nearest], key=lambda one: one.captured_s):
@@ -152,18 +152,18 @@ class DecisionRecord:
             refused = self._second.streams[stream].refused
             refused[reason.value] = refused.get(reason.value, 0) + 1
 
-    def observe(self, stream: str, measured: Mapping[str, Measurement]) -> float:
+    def observe(self, stream: str, gauges: Mapping[str, Gauge]) -> float:
         """See DecisionObserver."""
         highest = -math.inf
         with self._lock:
             best = self._second.streams[stream].best
-            for strategy, one in measured.items():
-                nearness = one.nearness
+            for strategy, gauge in gauges.items():
+                nearness = gauge.nearness()
                 if nearness > highest:
                     highest = nearness
                 known = best.get(strategy)
-                if known is None or nearness > known[0]:
-                    best[strategy] = nearness, one
+                if (known is None or nearness > known[0]) and (measured := gauge.measurement()) is not None:
+                    best[strategy] = nearness, measured
         return highest
 
     def add(self, decision: FrameDecision) -> None:
@@ -254,7 +254,7 @@ class DecisionRecord:
 
     def _flush(self, *, is_last: bool = False) -> None:
         files = self._files
-        lines: list[str] = []
+        lines: list[bytes] = []
         if files is not None and not self._is_restored:
             self._is_restored = True
             if (down := self._hour.restore(files.folder, self._started_s)) is not None:
@@ -289,7 +289,7 @@ class DecisionRecord:
             matched, accepted, refused = one.matched, one.accepted, one.refused
             self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
 
-    def _write(self, files: RecordFiles, lines: Sequence[str]) -> None:
+    def _write(self, files: RecordFiles, lines: Sequence[bytes]) -> None:
         problem = "" if self._thumbnails is None else self._thumbnails.problem
         if not lines:
             return

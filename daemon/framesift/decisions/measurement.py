@@ -1,9 +1,14 @@
-"""Measurement: the number by which a strategy decided on a frame, and the bound that it had to meet."""
+"""Measurement: the number by which a strategy decided on a frame, and the bound that it had to meet.
+
+A strategy has a gauge, which shows what it measured of the latest frame. Most frames are far from being taken: of them
+only the nearness is asked, and no measurement is made.
+"""
 
 from __future__ import annotations
 
+import math
 import random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 NEARLY = 0.1  # a measurement that misses its bound by at most this part of it was nearly enough
 
@@ -24,29 +29,26 @@ class Measurement(NamedTuple):
     draw: float | None = None
     probability: float = 1.0
 
-    @property
-    def is_met(self) -> bool:
-        """Whether the value meets the bound, whatever was drawn."""
-        if self.relation == "<":
-            return self.value < self.bound
-        return self.value > self.bound if self.relation == ">" else self.value >= self.bound
 
-    @property
+class Gauge(Protocol):
+    """Shows what a strategy measured of the latest frame, until it evaluates the next one. For one thread at a time."""
+
     def nearness(self) -> float:
-        """How near the strategy was to wanting the frame.
+        """How near the strategy was to wanting the frame; -inf if it measured nothing.
 
         Negative: by which part of the bound, or, where that was met, of the probability, it was missed. 0 or more: it
         wants the frame, and the value is on the right side of the bound by so large a part of it.
         """
-        _, value, relation, bound, draw, probability = self
-        beyond = bound - value if relation == "<" else value - bound
-        if draw is not None and draw >= probability and self.is_met:
-            return (probability - draw) / (probability or 1.0)
-        return beyond / (abs(bound) or 1.0)
+
+    def measurement(self) -> Measurement | None:
+        """What was measured; None if that was nothing."""
 
 
 class Draw:
-    """The draws of one strategy on one stream. latest: the last one, None after a frame without one."""
+    """The draws of one strategy on one stream, and the gauge of a strategy that measures nothing else.
+
+    latest: the last one, None after a frame without one.
+    """
 
     def __init__(self, probability: float, rng: random.Random) -> None:
         self.probability = probability
@@ -61,3 +63,44 @@ class Draw:
     def skip(self) -> None:
         """Nothing is drawn for this frame."""
         self.latest = None
+
+    def nearness(self) -> float:
+        """See Gauge."""
+        return -math.inf if self.latest is None else (self.probability - self.latest) / (self.probability or 1.0)
+
+    def measurement(self) -> Measurement | None:
+        """See Gauge: there is nothing but the draw."""
+        return None if self.latest is None else Measurement("draw", self.latest, "<", self.probability)
+
+
+class ValueGauge:
+    """The gauge of a strategy that compares a value with a bound. value: of the latest frame, None for none.
+
+    Where a value can be compared with one of several bounds, all but the value and the draw may change with it.
+    """
+
+    def __init__(self, what: str, relation: Relation, bound: float, draw: Draw | None = None) -> None:
+        """draw: where a met bound is not enough."""
+        self.what = what
+        self.relation = relation
+        self.bound = bound
+        self.value: float | None = None
+        self._draw = draw
+
+    def nearness(self) -> float:
+        """See Gauge."""
+        value, bound, draw = self.value, self.bound, self._draw
+        if value is None:
+            return -math.inf
+        if draw is not None and draw.latest is not None and draw.latest >= draw.probability:  # drawn where it was met
+            return draw.nearness()
+        return (bound - value if self.relation == "<" else value - bound) / (abs(bound) or 1.0)
+
+    def measurement(self) -> Measurement | None:
+        """See Gauge."""
+        if self.value is None:
+            return None
+        if self._draw is None:
+            return Measurement(self.what, self.value, self.relation, self.bound)
+        draw = self._draw
+        return Measurement(self.what, self.value, self.relation, self.bound, draw.latest, draw.probability)

@@ -50,7 +50,7 @@ class RecordFiles:
         self._inode = 0  # of the present file
         self._size = 0
 
-    def append(self, lines: Iterable[str]) -> None:
+    def append(self, lines: Iterable[bytes]) -> None:
         """Append lines, each without its end. Raises OSError; then some may be written, the last one in part."""
         try:
             self._append(lines)
@@ -58,10 +58,10 @@ class RecordFiles:
             self.close()  # the next time begins anew: the folder may be another one
             raise
 
-    def _append(self, lines: Iterable[str]) -> None:
+    def _append(self, lines: Iterable[bytes]) -> None:
         with self._locked():
             file = self._present()
-            content = "".join(f"{line}\n" for line in lines).encode()
+            content = b"".join(b"%b\n" % line for line in lines)
             written = 0
             while written < len(content):
                 written += os.write(file, content[written:])

@@ -1,18 +1,14 @@
-"""The lines of the decision record, as docs/decisions.md describes them.
-
-Written piece by piece, since a general encoder would cost as much as a strategy: what comes again and again, like the
-name of a strategy and its bound, is encoded once.
-"""
+"""The lines of the decision record, as docs/decisions.md describes them."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
 
 from framesift.decisions.decision import FrameDecision, Outcome, StrategyResult
-from framesift.decisions.measurement import Measurement, Relation
+from framesift.decisions.measurement import Measurement
 from framesift.frame import RefusalReason
 from framesift.prediction.prediction import (
     Classification,
@@ -25,38 +21,44 @@ from framesift.prediction.prediction import (
 # Of each strategy, what it has used and its limit, by window: hour -> (3, 20).
 QuotaByStrategy = Mapping[str, Mapping[str, tuple[int, int]]]
 
+_DECIMALS = 9  # enough for any bound that somebody sets; all digits of a float would make the record twice as long
 
-def decision_line(decision: FrameDecision, quota: QuotaByStrategy) -> str:
+
+def decision_line(decision: FrameDecision, quota: QuotaByStrategy) -> bytes:
     """The line of one decision."""
-    parts = [
-        f'"type":"decision","at":{decision.captured_s:.3f},"stream":{_text(decision.stream)}',
-        f'"frame":{decision.frame},"epoch":{decision.epoch},"outcome":"{decision.outcome.value}"',
-    ]
+    line: dict[str, Any] = {
+        "type": "decision",
+        "at": round(decision.captured_s, 3),
+        "stream": decision.stream,
+        "frame": decision.frame,
+        "epoch": decision.epoch,
+        "outcome": decision.outcome.value,
+    }
     if decision.media_s is not None:
-        parts.append(f'"media_s":{decision.media_s:.3f}')
+        line["media_s"] = round(decision.media_s, 3)
     if decision.reason is not None:
-        parts.append(f'"reason":"{decision.reason.value}"')
+        line["reason"] = decision.reason.value
     if decision.id:
-        parts.append(f'"id":"{decision.id}"')
+        line["id"] = decision.id
     if decision.strategy:
-        parts.append(f'"strategy":{_text(decision.strategy)}')
+        line["strategy"] = decision.strategy
     if decision.chosen_id:
-        parts.append(f'"chosen_id":"{decision.chosen_id}"')
-    parts.append(f'"classes":{_counts(count_classes(decision.prediction))}')
+        line["chosen_id"] = decision.chosen_id
+    line["classes"] = count_classes(decision.prediction)
     if confidences := _confidences(decision.prediction):
-        parts.append(f'"confidence":[{_number(min(confidences))},{_number(max(confidences))}]')
-    parts.append(f'"strategies":[{",".join(map(_result, decision.results))}]')
+        line["confidence"] = (round(min(confidences), _DECIMALS), round(max(confidences), _DECIMALS))
+    line["strategies"] = [_result(result) for result in decision.results]
     named = dict.fromkeys([decision.strategy, *(result.strategy for result in decision.results)])
-    parts.append(f'"quota":{json.dumps({name: quota[name] for name in named if name in quota})}')
-    return _object(parts)
+    line["quota"] = {name: quota[name] for name in named if name in quota}
+    return to_json(line)
 
 
-def outcome_line(stream: str, id: str, at_s: float, outcome: str | RefusalReason) -> str:
+def outcome_line(stream: str, id: str, at_s: float, outcome: str | RefusalReason) -> bytes:
     """The line of what became of a frame that was held or waited. outcome: the strategy charged, or why not."""
-    begin = f'"type":"outcome","at":{at_s:.3f},"stream":{_text(stream)},"id":{_text(id)}'
+    line = {"type": "outcome", "at": round(at_s, 3), "stream": stream, "id": id}
     if isinstance(outcome, RefusalReason):
-        return _object([begin, f'"outcome":"{Outcome.REFUSED.value}","reason":"{outcome.value}"'])
-    return _object([begin, f'"outcome":"{Outcome.ACCEPTED.value}","strategy":{_text(outcome)}'])
+        return to_json({**line, "outcome": Outcome.REFUSED.value, "reason": outcome.value})
+    return to_json({**line, "outcome": Outcome.ACCEPTED.value, "strategy": outcome})
 
 
 def counts_line(
@@ -65,67 +67,46 @@ def counts_line(
     until_s: float,
     counts: Mapping[str, Mapping[str, int]],
     best: Mapping[str, tuple[float, Measurement]],
-) -> str:
+) -> bytes:
     """The line of what was counted on a stream. counts: matched, accepted and refused. best: with the nearness."""
-    parts = [f'"type":"counts","from":{since_s:.3f},"to":{until_s:.3f},"stream":{_text(stream)}']
-    parts += [f'"{key}":{_counts(found)}' for key, found in counts.items() if found]
+    line: dict[str, Any] = {"type": "counts", "from": round(since_s, 3), "to": round(until_s, 3), "stream": stream}
+    line.update((key, found) for key, found in counts.items() if found)
     if best:
-        each = [f"{_text(strategy)}:{{{_measurement(one)}}}" for strategy, (_, one) in best.items()]
-        parts.append(f'"best":{_object(each)}')
-    return _object(parts)
+        line["best"] = {strategy: _measurement(one) for strategy, (_, one) in best.items()}
+    return to_json(line)
 
 
-def span_line(type: str, from_s: float, to_s: float, **numbers: int) -> str:
+def span_line(type: str, from_s: float, to_s: float, **numbers: int) -> bytes:
     """The line of what is so in a span of time."""
-    return json.dumps({"type": type, "from": round(from_s, 3), "to": round(to_s, 3), **numbers})
+    return to_json({"type": type, "from": round(from_s, 3), "to": round(to_s, 3), **numbers})
 
 
-def stop_line(at_s: float) -> str:
+def stop_line(at_s: float) -> bytes:
     """The line with which a run ends."""
-    return json.dumps({"type": "stop", "at": round(at_s, 3)})
+    return to_json({"type": "stop", "at": round(at_s, 3)})
 
 
-def _result(result: StrategyResult) -> str:
-    parts = [f'"name":{_text(result.strategy)},"matched":{"true" if result.matched else "false"}']
+def _result(result: StrategyResult) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": result.strategy, "matched": result.matched}
     if result.score is not None:
-        parts.append(f'"score":{_number(result.score)}')
+        found["score"] = round(result.score, _DECIMALS)
     if result.measurement is not None:
-        parts.append(_measurement(result.measurement))
+        found.update(_measurement(result.measurement))
     if result.excluded:
-        parts.append(f'"excluded":{_text(result.excluded)}')
+        found["excluded"] = result.excluded
     if result.similar is not None:
         id, distance, threshold = result.similar
-        found = f'"id":{json.dumps(id)},"distance":{_number(distance)},"threshold":{_number(threshold)}'
-        parts.append(f'"similar":{{{found}}}')
-    return _object(parts)
+        found["similar"] = {"id": id, "distance": round(distance, _DECIMALS), "threshold": round(threshold, _DECIMALS)}
+    return found
 
 
-def _measurement(measured: Measurement) -> str:
+def _measurement(measured: Measurement) -> dict[str, Any]:
     what, value, relation, bound, draw, probability = measured
-    text = f'{_criterion(what, relation, bound)},"value":{_number(value)}'
-    return text if draw is None else f'{text},"draw":{_number(draw)},"probability":{_number(probability)}'
-
-
-@lru_cache(maxsize=1024)
-def _criterion(what: str, relation: Relation, bound: float) -> str:
-    return f'"what":{json.dumps(what)},"relation":"{relation}","bound":{_number(bound)}'
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return _object([f"{_text(key)}:{count}" for key, count in counts.items()])
-
-
-@lru_cache(maxsize=1024)
-def _text(text: str) -> str:
-    return json.dumps(text)
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else json.dumps(value)
-
-
-def _object(parts: Iterable[str]) -> str:
-    return f"{{{','.join(parts)}}}"
+    found = {"what": what, "relation": relation, "bound": bound, "value": round(value, _DECIMALS)}
+    if draw is not None:
+        found["draw"] = round(draw, _DECIMALS)
+        found["probability"] = probability
+    return found
 
 
 def _confidences(prediction: Prediction) -> Sequence[float]:

@@ -80,24 +80,24 @@ class ThumbnailedLines:
 
     def __init__(self, files: ThumbnailFiles) -> None:
         self._files = files
-        self._waiting: list[tuple[str, RefusedThumbnail]] = []
+        self._waiting: list[tuple[bytes, RefusedThumbnail]] = []
         self._file_numbers: Sequence[int] = ()
         self.problem = ""  # why the last ones could not be kept, "" for none
 
     def complete(
         self,
-        lines: Iterable[tuple[str, RefusedThumbnail | None]],
+        lines: Iterable[tuple[bytes, RefusedThumbnail | None]],
         file_numbers: Sequence[int],
         *,
         is_last: bool = False,
-    ) -> list[str]:
+    ) -> list[bytes]:
         """Take lines with the thumbnails that they may get; return those that can be written, earlier ones first.
 
         file_numbers: of the record's files, that of the present one at the end. is_last: none waits any more, and each
         gets the mask that is known. A disk that fails is a `problem`, and the line goes without a thumbnail.
         """
         waiting, self._waiting = self._waiting, []
-        ready: list[str] = []
+        ready: list[bytes] = []
         self.problem = ""
         if file_numbers != self._file_numbers:  # the record has begun a file, and perhaps deleted one
             with self._telling():
@@ -112,7 +112,7 @@ class ThumbnailedLines:
                 if jpeg is not None:
                     with self._telling():
                         name = self._files.add(jpeg, file_numbers[-1])
-                        line = f'{line[:-1]},"thumbnail":"{name}"}}'
+                        line = b'%b,"thumbnail":"%b"}' % (line[:-1], name.encode())
             ready.append(line)
         return ready
 

@@ -55,13 +55,13 @@ class DecisionNotes:
         observer = self._observer
         if observer is None:
             return
-        nearest = observer.observe(self._stream, decision.measured) if decision.measured else -math.inf
-        made = partial(self._decision, frame, prediction, decision, answer, chosen_id)
+        nearest = observer.observe(self._stream, decision.gauges) if decision.gauges else -math.inf
         if not isinstance(answer, RefusalReason):
-            observer.add(made())
+            observer.add(self._decision(frame, prediction, decision, answer, chosen_id))
             return
         nearness = _nearness(decision, answer, nearest)
         if nearness is not None:
+            made = partial(self._decision, frame, prediction, decision, answer, chosen_id)
             observer.add_refused(self._stream, answer, nearness, made)
 
     def settle(self, id: str, outcome: str | RefusalReason) -> None:
@@ -128,7 +128,7 @@ class DecisionNotes:
 
 def _results(decision: SamplingDecision) -> Iterator[StrategyResult]:
     """What each strategy made of the frame, those that may take it first, in the policy's order."""
-    measured = dict(decision.measured)
+    measured = {name: found for name, gauge in decision.gauges.items() if (found := gauge.measurement()) is not None}
     for match in decision.matches:
         yield StrategyResult(match.strategy, True, measured.pop(match.strategy, None), match.score)
     for one in decision.excluded:

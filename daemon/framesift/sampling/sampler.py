@@ -16,7 +16,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from framesift.decisions.decision import SimilarFrame
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import Gauge
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction, Task
@@ -53,8 +53,9 @@ class SamplingDecision:
     of its picture, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as
     no match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies
     that want an earlier frame of the stream, for `decide_earlier`. lacks_embedding: the policy compares embeddings, and
-    the prediction has none. measured: what strategies measured, where the sampler is told to ask them; by strategy.
-    similar: what keeps strategies from the frame that they want; by strategy.
+    the prediction has none. gauges: of strategies, by name, where the sampler is told so; until the next
+    frame they show what was measured of this one. similar: what keeps strategies from the frame that they want; by
+    strategy.
     """
 
     matches: tuple[Match, ...]
@@ -64,7 +65,7 @@ class SamplingDecision:
     excluded: tuple[Exclusion, ...] = ()
     earlier: tuple[Match, ...] = ()
     lacks_embedding: bool = False
-    measured: Mapping[str, Measurement] = field(default_factory=dict)
+    gauges: Mapping[str, Gauge] = field(default_factory=dict)
     similar: Mapping[str, SimilarFrame] = field(default_factory=dict)
 
 
@@ -95,7 +96,7 @@ class Sampler:
         """accepted: shared by all streams. The same seed, stream and strategy name give the same draws.
 
         is_video: each frame follows the one before; strategies that need that evaluate no other stream.
-        measures: whether decisions tell what the strategies measured.
+        measures: whether decisions have the gauges of the strategies.
         signature_of: returns the signature of a frame's picture, from its pixels unless it was recorded.
         """
         self._signature_of = signature_of
@@ -107,7 +108,7 @@ class Sampler:
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
         self._near = NearDuplicates(compared, accepted)
-        self._measuring: dict[str, Callable[[], Measurement | None]] = {}  # by the strategy's name
+        self._gauges: dict[str, Gauge] = {}  # by the strategy's name
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -122,7 +123,7 @@ class Sampler:
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
                 strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
             if isinstance(strategy, Measures) and measures:
-                self._measuring[options.name] = strategy.measurement
+                self._gauges[options.name] = strategy.gauge
             near_duplicate = policy.near_duplicate_of(options)
             balance: ClassBalance | None = None
             if options.class_balance and not options.balances_itself:
@@ -151,10 +152,9 @@ class Sampler:
         objects = PlacedObjects(prediction)
         # All strategies first: if the signature then fails because the pixels are broken, each has drawn all the same.
         wanted, failures = self._evaluate(frame, prediction, objects)
-        measured = self._measurements()
         now = [match for match in wanted if not match.frames_back]
         earlier = tuple(match for match in wanted if match.frames_back)
-        return self._choose(frame, objects, now, found, failures, earlier, measured)
+        return self._choose(frame, objects, now, found, failures, earlier, self._gauges)
 
     def frames_back(self, task: Task) -> int:
         """How far back strategies may want a frame where the model's task is `task`."""
@@ -187,7 +187,7 @@ class Sampler:
         found: Signature | None,
         failures: tuple[StrategyFailed, ...] = (),
         earlier: tuple[Match, ...] = (),
-        measured: Mapping[str, Measurement] = MappingProxyType({}),
+        gauges: Mapping[str, Gauge] = MappingProxyType({}),
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
         embedding = objects.prediction.embedding
@@ -225,7 +225,7 @@ class Sampler:
             self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
         return SamplingDecision(
-            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, measured, refused
+            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, gauges, refused
         )
 
     def _evaluate(
@@ -244,15 +244,6 @@ class Sampler:
             if match is not None:
                 wanted.append(match if rule.balance is None else rule.balance.score(match))
         return wanted, tuple(failures)
-
-    def _measurements(self) -> dict[str, Measurement]:
-        """What the strategies have just measured, by name; nothing of those that measure nothing."""
-        measured: dict[str, Measurement] = {}
-        for name, measurement in self._measuring.items():
-            one = measurement()
-            if one is not None:
-                measured[name] = one
-        return measured
 
     @property
     def needed_of_stream(self) -> int:

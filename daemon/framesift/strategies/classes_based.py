@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction, Text
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw
 from framesift.frame import Frame
 from framesift.prediction.prediction import Classification, MultiLabel, Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -54,11 +54,11 @@ class ClassesBased:
     def __init__(self, options: ClassesBasedOptions, rng: random.Random) -> None:
         self._options = options
         self._match = Match(options.name)
-        self._draw = Draw(options.probability, rng)
+        self.gauge = Draw(options.probability, rng)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where a selected class was predicted."""
-        self._draw.skip()
+        self.gauge.skip()
         if not isinstance(prediction, Classification | MultiLabel):
             return None
         selected = self._options.selected_class_names
@@ -66,9 +66,4 @@ class ClassesBased:
             prediction, threshold=THRESHOLD, epsilon=EPSILON, selected_class_names=selected, only_top_classes=True
         ):
             return None
-        return self._match if self._draw.wins() else None
-
-    def measurement(self) -> Measurement | None:
-        """See Measures: there is nothing but the draw, where a selected class was predicted."""
-        drawn = self._draw.latest
-        return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)
+        return self._match if self.gauge.wins() else None

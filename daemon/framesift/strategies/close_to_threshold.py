@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw, ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.confidences import Confidences
 from framesift.prediction.prediction import (
@@ -85,8 +85,7 @@ class CloseToThreshold:
         self._match = Match(options.name)
         self._draw = Draw(options.probability, rng)
         self._of_many = f"distance of {options.minimum_objects_close_to_threshold} objects from the threshold"
-        self._needed = 1  # confidences of the latest frame that have to be near
-        self._latest = math.inf  # how far the farthest of these is from the threshold
+        self.gauge = ValueGauge(_NEAREST, "<", options.epsilon, self._draw)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where enough confidences are near."""
@@ -95,29 +94,24 @@ class CloseToThreshold:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self) -> Measurement | None:
-        """See Measures: the distance from the threshold of the nearest confidence, or of as many as are needed."""
-        if math.isinf(self._latest):
-            return None
-        what = _NEAREST if self._needed == 1 else self._of_many
-        return Measurement(what, self._latest, "<", self._options.epsilon, self._draw.latest, self._draw.probability)
-
     def _holds(self, prediction: Prediction) -> bool:
-        options = self._options
-        self._latest = math.inf
+        options, gauge = self._options, self.gauge
+        gauge.value = None
+        needed = 1  # confidences that have to be near
         if isinstance(prediction, Detections):
             if prediction.task not in DETECTION_TASKS:
                 return False
-            self._needed = options.minimum_objects_close_to_threshold
+            needed = options.minimum_objects_close_to_threshold
             confidences = prediction.columns.confidences_of(self._selected)
         elif isinstance(prediction, Stub):
             return False
         else:
-            self._needed = 1
             selected, only_top = options.selected_class_names, options.only_top_classes
             confidences = Confidences(considered_confidences(prediction, selected, only_top_classes=only_top))
-        self._latest = confidences.distance_of_nearest(options.threshold, self._needed)
-        return self._latest < options.epsilon or self._needed == 0
+        distance = confidences.distance_of_nearest(options.threshold, needed)  # of the farthest of these
+        if distance < math.inf:
+            gauge.value, gauge.what = distance, _NEAREST if needed == 1 else self._of_many
+        return distance < options.epsilon or needed == 0
 
 
 def any_class_near(

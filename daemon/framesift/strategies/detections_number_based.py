@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement, Relation
+from framesift.decisions.measurement import Draw, ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.prediction import DETECTION_TASKS, Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -71,30 +71,26 @@ class DetectionsNumberBased:
         self._selected = selection(options.selected_class_names)
         self._match = Match(options.name)
         self._draw = Draw(options.probability, rng)
-        self._latest: int | None = None  # the number of objects of the latest frame
+        self.gauge = ValueGauge("number of objects", ">", 0, self._draw)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the number lies between the bounds."""
-        self._latest = None
+        self.gauge.value = None
         self._draw.skip()
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             return None
-        count = self._latest = prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
+        count = prediction.columns.confidences_of(self._selected).count_near(THRESHOLD, EPSILON)
+        self._show(count)
         if self._options.less_than is not None and count >= self._options.less_than:
             return None
         if self._options.more_than is not None and count <= self._options.more_than:
             return None
         return self._match if self._draw.wins() else None
 
-    def measurement(self) -> Measurement | None:
-        """See Measures: the number of objects, beside the bound that it does not meet, or else the lower one."""
-        count, more_than, less_than = self._latest, self._options.more_than, self._options.less_than
-        if count is None:
-            return None
-        relation: Relation = ">"
-        bound = more_than
+    def _show(self, count: int) -> None:
+        """Beside the bound that the number does not meet, or else the lower one."""
+        gauge, more_than, less_than = self.gauge, self._options.more_than, self._options.less_than
         if less_than is not None and (more_than is None or count >= less_than):
-            relation, bound = "<", less_than
-        if bound is None:
-            return None
-        return Measurement("number of objects", count, relation, bound, self._draw.latest, self._draw.probability)
+            gauge.value, gauge.relation, gauge.bound = count, "<", less_than
+        elif more_than is not None:
+            gauge.value, gauge.relation, gauge.bound = count, ">", more_than

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw, ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction, Task
@@ -72,7 +72,7 @@ class Novelty:
     def __init__(self, options: NoveltyOptions, rng: random.Random) -> None:
         self._options = options
         self._draw = Draw(options.probability, rng)
-        self._latest: float | None = None  # the score of the latest frame
+        self.gauge = ValueGauge("novelty", ">=", options.minimum_score, self._draw)
         self._nearest: Callable[[Embedding], float] = _nothing_accepted
 
     def compare_with(self, nearest: Callable[[Embedding], float], /) -> None:
@@ -83,19 +83,12 @@ class Novelty:
         """Draws once where the score reaches the minimum; the match has the score."""
         self._draw.skip()
         if prediction.embedding is None:
-            self._latest = None
+            self.gauge.value = None
             return None
-        score = self._latest = min(self._nearest(prediction.embedding), MAX_SCORE)
+        score = self.gauge.value = min(self._nearest(prediction.embedding), MAX_SCORE)
         if score < self._options.minimum_score or not self._draw.wins():
             return None
         return Match(self._options.name, score)
-
-    def measurement(self) -> Measurement | None:
-        """See Measures: the distance from the nearest accepted frame."""
-        if self._latest is None:
-            return None
-        least = self._options.minimum_score
-        return Measurement("novelty", self._latest, ">=", least, self._draw.latest, self._draw.probability)
 
 
 def _nothing_accepted(_embedding: Embedding) -> float:

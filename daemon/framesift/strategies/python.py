@@ -29,7 +29,7 @@ from framesift.config.factory import (
     read_attribute,
 )
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw
 from framesift.frame import Frame, Pixels
 from framesift.prediction.prediction import Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -105,7 +105,7 @@ class PythonStrategy:
     def __init__(self, options: PythonStrategyOptions, create: Callable[[], Any], rng: random.Random) -> None:
         """create: calls the factory; it may raise FactoryError."""
         self._name = options.name
-        self._draw = Draw(options.probability, rng)
+        self.gauge = Draw(options.probability, rng)
         self._evaluate: Callable[[Frame, Prediction], object] | None = None
         self._failure = ""
         try:
@@ -118,7 +118,7 @@ class PythonStrategy:
         if self._evaluate is None:
             raise StrategyFailed(self._name, self._failure)
         picture = _ReadOnlyPicture(frame)
-        self._draw.skip()
+        self.gauge.skip()
         try:
             wanted, score = _parse_answer(self._evaluate(replace(frame, picture=picture), prediction))
         except (Exception, SystemExit) as error:
@@ -126,12 +126,7 @@ class PythonStrategy:
                 raise picture.error from None
             code_line = failure_line(error, self._evaluate)
             raise StrategyFailed(self._name, failure_text(error), code_line) from error
-        return Match(self._name, score) if wanted and self._draw.wins() else None
-
-    def measurement(self) -> Measurement | None:
-        """See Measures: framesift knows of nothing but the draw, where the strategy wants the frame."""
-        drawn = self._draw.latest
-        return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)
+        return Match(self._name, score) if wanted and self.gauge.wins() else None
 
 
 class _ReadOnlyPicture:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw
 from framesift.frame import Frame
 from framesift.prediction.prediction import Detections, Prediction
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -40,16 +40,11 @@ class Random:
     def __init__(self, options: RandomOptions, rng: random.Random) -> None:
         self._match = Match(options.name)
         self._needs_object = options.zones is not None
-        self._draw = Draw(options.traffic_percentage, rng)
+        self.gauge = Draw(options.traffic_percentage, rng)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once."""
-        if not self._draw.wins():
+        if not self.gauge.wins():
             return None
         is_empty = self._needs_object and isinstance(prediction, Detections) and not prediction.columns.x
         return None if is_empty else self._match
-
-    def measurement(self) -> Measurement | None:
-        """See Measures."""
-        drawn = self._draw.latest
-        return None if drawn is None else Measurement("draw", drawn, "<", self._draw.probability)

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import Field, model_validator
 
 from framesift.config.schema import StrictModel, Tag, Text, WindowLimits
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import Gauge
 from framesift.frame import Frame
 from framesift.prediction.embedding import Embedding
 from framesift.prediction.prediction import Prediction, Task
@@ -106,8 +106,9 @@ class ComparesEmbeddings(Protocol):
 class Measures(Protocol):
     """A strategy that tells by which number it decided."""
 
-    def measurement(self) -> Measurement | None:
-        """What the latest `evaluate` measured; None if that was nothing."""
+    @property
+    def gauge(self) -> Gauge:
+        """Shows what the latest `evaluate` measured. Always the same one."""
 
 
 class CommonStrategyOptions(StrictModel):

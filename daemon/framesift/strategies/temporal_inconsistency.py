@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.prediction import (
     DETECTION_TASKS,
@@ -112,11 +112,11 @@ class TemporalInconsistency:
         self._continuity = Continuity()
         self._objects: deque[tuple[SeenObjects, Prediction]] = deque(maxlen=3)
         self._labels: deque[str | frozenset[str]] = deque(maxlen=options.window)
-        self._latest: int | None = None  # the events of the latest frame
+        self.gauge = ValueGauge("contradictions", ">=", options.minimum_events)
 
     def evaluate(self, frame: Frame, prediction: Prediction, /) -> Match | None:
         """Matches the frame before, by the objects of three frames, or this one, by its label."""
-        self._latest = None
+        self.gauge.value = None
         if not self._continuity.continues(frame, prediction):
             self._objects.clear()
             self._labels.clear()
@@ -136,14 +136,8 @@ class TemporalInconsistency:
             return self._match(events, events / self._options.window, prediction, frames_back=0)
         return None
 
-    def measurement(self) -> Measurement | None:
-        """See Measures: the number of contradictions."""
-        if self._latest is None:
-            return None
-        return Measurement("contradictions", self._latest, ">=", self._options.minimum_events)
-
     def _match(self, events: int, score: float, prediction: Prediction, *, frames_back: int) -> Match | None:
-        self._latest = events
+        self.gauge.value = events
         if events < self._options.minimum_events:
             return None
         return Match(self._options.name, score + _TIE * (self._uncertainty.score(prediction) or 0.0), frames_back)

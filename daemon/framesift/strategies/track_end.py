@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Measurement
+from framesift.decisions.measurement import ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.prediction import DETECTION_TASKS, Detections, Prediction, Task
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -88,26 +88,22 @@ class TrackEnd:
         self._tracks: SeenObjects | None = None  # each as it was last seen; None before the first frame
         self._lengths: NDArray[np.int64] = np.zeros(0, np.int64)  # of each track: in how many frames it was seen
         self._absent: NDArray[np.int64] = np.zeros(0, np.int64)  # and since how many it was not
-        self._latest: int | None = None  # how many tracks have ended with the latest frame
+        self.gauge = ValueGauge("ended tracks", ">=", 1)
 
     def evaluate(self, frame: Frame, prediction: Prediction, /) -> Match | None:
         """Matches the first frame without the objects whose tracks end now."""
-        self._latest = None
+        self.gauge.value = None
         if not self._continuity.continues(frame, prediction):
             self._tracks = None
         if not isinstance(prediction, Detections) or prediction.task not in DETECTION_TASKS:
             self._tracks = None
             return None
         self._predictions.append(prediction)
-        ended = self._latest = self._follow(SeenObjects.of(prediction, self._options.minimum_confidence))
+        ended = self.gauge.value = self._follow(SeenObjects.of(prediction, self._options.minimum_confidence))
         if not ended:
             return None
         score = ended + _TIE * (self._uncertainty.score(self._predictions[0]) or 0.0)
         return Match(self._options.name, score, self._options.missing - 1)
-
-    def measurement(self) -> Measurement | None:
-        """See Measures: the number of tracks that have ended."""
-        return None if self._latest is None else Measurement("ended tracks", self._latest, ">=", 1)
 
     def _follow(self, seen: SeenObjects) -> int:
         """Continue all tracks, and return how many have ended."""

@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from framesift.config.schema import Fraction
-from framesift.decisions.measurement import Draw, Measurement
+from framesift.decisions.measurement import Draw, ValueGauge
 from framesift.frame import Frame
 from framesift.prediction.confidences import Confidences
 from framesift.prediction.prediction import (
@@ -91,22 +91,15 @@ class Uncertainty:
         self._selected = selection(options.selected_class_names)
         self._draw = Draw(options.probability, rng)
         self._accepted = accepted
-        self._latest: float | None = None  # the score of the latest frame
+        self.gauge = ValueGauge("uncertainty", ">=", options.minimum_score, self._draw)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
         """Draws once where the score reaches the minimum; the match has the score."""
-        score = self._latest = self.score(prediction)
+        score = self.gauge.value = self.score(prediction)
         self._draw.skip()
         if score is None or score < self._options.minimum_score or not self._draw.wins():
             return None
         return Match(self._options.name, score)
-
-    def measurement(self) -> Measurement | None:
-        """See Measures: the uncertainty."""
-        if self._latest is None:
-            return None
-        least = self._options.minimum_score
-        return Measurement("uncertainty", self._latest, ">=", least, self._draw.latest, self._draw.probability)
 
     def score(self, prediction: Prediction) -> float | None:
         """The uncertainty of the prediction; None where it has nothing of which a model could be unsure."""
