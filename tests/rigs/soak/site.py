@@ -24,7 +24,9 @@ from rigs.soak.clients import Clients
 
 PROJECT = "parking"
 CAMERAS, FILES, CLIENTS = 8, 6, 2
-SIZES = (320, 192), (480, 288)  # of a camera's pictures, before and after it is set to another one
+# Of a camera's pictures, before and after it is set to another one. In larger ones too little would move: rendered
+# pictures have no noise, and such a camera counts as frozen.
+SIZES = (320, 192), (288, 176)
 MOST_SENT_A_MINUTE = 20
 MOST_A_BATCH = 3000  # of each day
 
