@@ -9,7 +9,6 @@ gave. In other predictions near_duplicate is not applied.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -189,7 +188,7 @@ class DryRun:
         of.earlier.release(frames_back)
         of.neighbours.advance()
         result = self._replaced.pop(number, result)
-        return replace(result, replaced=self._take_replaced()) if self._replaced else result
+        return result._replace(replaced=self._take_replaced()) if self._replaced else result
 
     def _settle(self, turns: Iterable[TurnResult]) -> None:
         """Predictions that were held have new results."""
@@ -199,7 +198,7 @@ class DryRun:
                 continue
             before = self._changeable.pop(turn.number)
             score = before.score if turn.strategy is not None else None
-            self._replace(replace(before, held=None, strategy=turn.strategy, refusal=turn.refusal, score=score))
+            self._replace(before._replace(held=None, strategy=turn.strategy, refusal=turn.refusal, score=score))
 
     def _replace(self, result: DryRunResult) -> None:
         """An earlier prediction has a new result."""
@@ -224,7 +223,7 @@ class DryRun:
         """What the baseline has drawn is charged, with its weight, or another one was drawn instead."""
         result = self._drawn.pop(turn.number)
         if turn.weight is not None:
-            self._replaced[turn.number] = result = replace(result, weight=turn.weight)
+            self._replaced[turn.number] = result = result._replace(weight=turn.weight)
             if turn.number in self._changeable:
                 self._changeable[turn.number] = result
 
@@ -294,23 +293,23 @@ class DryRun:
             refusal, turns = limits.hold(rules[match.strategy], pacing_score, likeness, captured, held)
             self._settle(turns)
             if refusal is not None:
-                return replace(result, refusal=refusal)
-            return replace(result, held=match.strategy, score=match.score)
+                return result._replace(refusal=refusal)
+            return result._replace(held=match.strategy, score=match.score)
         if isinstance(answer, RefusalReason):
-            return replace(result, refusal=answer)
+            return result._replace(refusal=answer)
         of.sampler.record_accepted(frame, prediction, decision, str(number))
         match = next(match for match in decision.matches if match.strategy == answer)
         if found is not None:
             self._settle(limits.drop_alike(Likeness(found, "picture", 0.0, frame.stream)))
         of.neighbours.choose(frame, str(number), [match])
         of.neighbours.settle(str(number), answer)
-        return replace(result, strategy=answer, score=match.score)
+        return result._replace(strategy=answer, score=match.score)
 
     def _take(self, of: _Stream, frame: Frame, prediction: Prediction, place: SequencePlace) -> RefusalReason | None:
         """What becomes of a neighbour of a chosen frame; return why it is not charged."""
         decision = of.sampler.decide_neighbour(frame, prediction, place.match)
         number = _picture_of(frame).number
-        result = replace(self._changeable[number], excluded={one.strategy: one.why for one in decision.excluded})
+        result = self._changeable[number]._replace(excluded={one.strategy: one.why for one in decision.excluded})
         answer: str | RefusalReason | None = decision.refusal
         if answer is None:
             captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
@@ -318,17 +317,17 @@ class DryRun:
             _, quotas = candidates_for(of.policy, decision.matches, prediction, self._origin, captured, now, rules)
             answer = self._limits.charge(str(number), quotas, list(rules.values()), captured, now)
         if isinstance(answer, RefusalReason):
-            self._change(replace(result, refusal=answer))
+            self._change(result._replace(refusal=answer))
             return answer
         of.sampler.record_neighbour(prediction)
         score, offset_s = place.match.score, place.offset_s
-        self._change(replace(result, refusal=None, strategy=answer, score=score, sequence_offset_s=offset_s))
+        self._change(result._replace(refusal=None, strategy=answer, score=score, sequence_offset_s=offset_s))
         return None
 
     def _change(self, result: DryRunResult) -> None:
         """An earlier prediction has another result."""
         before = self._changeable.pop(result.number)
-        result = replace(result, failures=before.failures, excluded={**before.excluded, **result.excluded})
+        result = result._replace(failures=before.failures, excluded={**before.excluded, **result.excluded})
         self._replace(result)
         if result.refusal is not None or result.held is not None:
             self._changeable[result.number] = result

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from framesift.frame import RefusalReason
 
 
-@dataclass(frozen=True, slots=True)
-class DryRunResult:
+class DryRunResult(NamedTuple):
     """The decision on one prediction.
 
     matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
@@ -30,7 +30,7 @@ class DryRunResult:
     dropped_parts: int
     failures: tuple[str, ...] = ()
     score: float | None = None
-    excluded: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, str] = MappingProxyType({})
     number: int = 0
     sequence_offset_s: float | None = None
     replaced: tuple[DryRunResult, ...] = ()

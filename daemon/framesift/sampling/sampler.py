@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from framesift.decisions.decision import SimilarFrame
@@ -37,16 +38,14 @@ from framesift.strategies.near_duplicate import RememberedFrame, Signature, Sign
 from framesift.strategies.strategy import ComparesEmbeddings, Measures
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(NamedTuple):
     """A strategy wanted the frame, but its restrictions exclude it. why: in a few words."""
 
     strategy: str
     why: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SamplingDecision:
+class SamplingDecision(NamedTuple):
     """What the strategies decided for one frame.
 
     matches: the strategies that want the frame, in the policy's order. refusal: why there are none, or None. signature:
@@ -65,8 +64,8 @@ class SamplingDecision:
     excluded: tuple[Exclusion, ...] = ()
     earlier: tuple[Match, ...] = ()
     lacks_embedding: bool = False
-    gauges: Mapping[str, Gauge] = field(default_factory=dict)
-    similar: Mapping[str, SimilarFrame] = field(default_factory=dict)
+    gauges: Mapping[str, Gauge] = MappingProxyType({})
+    similar: Mapping[str, SimilarFrame] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +202,15 @@ class Sampler:
                 continue
             near_duplicate = rule.near_duplicate
             if near_duplicate is not None:
-                if near_duplicate not in similar:
+                if near_duplicate in similar:
+                    alike = similar[near_duplicate]
+                else:
                     is_of_picture = near_duplicate.signature == "picture"
                     if is_of_picture and found is None:
                         found = self._signature_of(frame)
                     compared = found if is_of_picture else embedding
-                    similar[near_duplicate] = (
-                        None if compared is None else self._near.find_similar(compared, near_duplicate)
-                    )
-                alike = similar[near_duplicate]
+                    alike = None if compared is None else self._near.find_similar(compared, near_duplicate)
+                    similar[near_duplicate] = alike
                 if alike is not None:
                     refused[match.strategy] = alike
                     continue

@@ -12,7 +12,7 @@ same frame.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from framesift.clock.clock import Clock
@@ -125,7 +125,7 @@ class Takes:
         if not self._takes or self._taking(frame) is None:
             return decision
         others = [match for match in decision.matches if match.strategy != MANUAL]
-        return replace(decision, matches=(Match(MANUAL), *others), refusal=None)
+        return decision._replace(matches=(Match(MANUAL), *others), refusal=None)
 
     def settle(self, frame: Frame, decision: IntakeDecision) -> None:
         """What was decided on a frame; it may still wait for what its picture needs."""

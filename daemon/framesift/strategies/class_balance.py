@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from framesift.prediction.prediction import Classification, Prediction, count_classes
 from framesift.strategies.accepted_classes import AcceptedClasses
@@ -35,14 +34,14 @@ class ClassBalance:
 
     def score(self, match: Match) -> Match:
         """The match with a score: its own, or a random one. To be called for every match, for equal draws."""
-        return replace(match, score=self._rng.random()) if match.score is None else match
+        return match._replace(score=self._rng.random()) if match.score is None else match
 
     def balance(self, match: Match, prediction: Prediction) -> Match:
         """The match with its score divided. prediction: of the frame that it wants, as the strategy sees it."""
         if match.score is None:
             return match
         factor = self.factor(prediction)
-        return replace(match, score=match.score / factor if match.score >= 0 else match.score * factor)
+        return match._replace(score=match.score / factor if match.score >= 0 else match.score * factor)
 
     def factor(self, prediction: Prediction) -> float:
         """By how much scores are divided now: 1 or more."""

@@ -5,8 +5,9 @@ For strategies that compare frames. All is numpy: a prediction has up to 1000 ob
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Continuity:
         return does
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class BoxSet:
     """Boxes that are compared with several others.
 
@@ -53,12 +54,15 @@ class BoxSet:
     areas: NDArray[np.float64]
 
     @classmethod
-    def of(cls, boxes: Boxes) -> BoxSet:
-        """boxes: one a row, shape (n, 4)."""
-        corners = boxes.T.copy()
+    def of(cls, corners: NDArray[np.float64]) -> BoxSet:
+        """corners: shape (4, n)."""
         sides = corners[2:] - corners[:2]
         np.maximum(sides, 0.0, out=sides)
         return cls(corners, np.asarray(sides[0] * sides[1]))
+
+    def select(self, indices: NDArray[np.intp]) -> BoxSet:
+        """Those at these indices, in this order."""
+        return BoxSet(self.corners[:, indices], self.areas[indices])
 
     def overlaps(self, other: BoxSet) -> NDArray[np.float64]:
         """See the function `overlaps`."""
@@ -76,65 +80,82 @@ class BoxSet:
         return np.asarray(common)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class SeenObjects:
     """The objects of one frame that count.
 
-    boxes: shape (n, 4), left, top, right and bottom in pixels. classes: the hashes of their names, shape (n,).
-    trackers: what the model calls each over time, as text, "" where it says nothing, shape (n,). size: width and height
-    of the frame in pixels.
+    classes: the hashes of their names, shape (n,). trackers: what the model calls each over time, as text, "" where it
+    says nothing, shape (n,). size: width and height of the frame in pixels.
     """
 
-    boxes: Boxes
+    box_set: BoxSet
     classes: NDArray[np.int64]
     trackers: NDArray[np.object_]
     size: tuple[int, int]
 
-    @cached_property
-    def box_set(self) -> BoxSet:
-        """The boxes, as they are compared with others."""
-        return BoxSet.of(self.boxes)
+    @property
+    def boxes(self) -> Boxes:
+        """The boxes, one a row: shape (n, 4), left, top, right and bottom in pixels."""
+        return np.asarray(self.box_set.corners.T)
 
     @classmethod
     def of(cls, prediction: Detections, minimum_confidence: float) -> SeenObjects:
         """The objects of at least this confidence, at a place that is a number."""
         columns = prediction.columns
-        centres, halves = columns.rows[:2], columns.rows[2:4] / 2
-        boxes = np.concatenate((centres - halves, centres + halves))
         counts = columns.rows[4] >= minimum_confidence
-        counts &= np.isfinite(boxes).all(axis=0)
-        classes = columns.class_hashes[counts]
+        corners = _corners(columns.rows[:, counts])
+        if not math.isfinite(np.add.reduce(corners, axis=None)):  # mostly all of them are numbers
+            counts &= np.isfinite(_corners(columns.rows)).all(axis=0)
+            corners = _corners(columns.rows[:, counts])
         ids = columns.optional.get("tracker_id")
         if ids is None:
-            trackers = np.full(len(classes), "", object)
+            trackers = _no_trackers(corners.shape[1])
         else:
             trackers = np.array(["" if id is None else str(id) for id in ids], object)[counts]
-        return cls(boxes.T[counts], classes, trackers, (prediction.width, prediction.height))
+        return cls(
+            BoxSet.of(corners),
+            columns.class_hashes[counts],
+            trackers,
+            (prediction.width, prediction.height),
+        )
 
     def select(self, indices: NDArray[np.intp]) -> SeenObjects:
         """Those at these indices, in this order."""
-        return SeenObjects(self.boxes[indices], self.classes[indices], self.trackers[indices], self.size)
+        return SeenObjects(self.box_set.select(indices), self.classes[indices], self.trackers[indices], self.size)
 
     def joined(self, others: SeenObjects) -> SeenObjects:
         """These, then others of a frame of the same size."""
-        boxes = np.concatenate((self.boxes, others.boxes))
+        corners = np.concatenate((self.box_set.corners, others.box_set.corners), axis=1)
         classes = np.concatenate((self.classes, others.classes))
-        return SeenObjects(boxes, classes, np.concatenate((self.trackers, others.trackers)), self.size)
+        return SeenObjects(BoxSet.of(corners), classes, np.concatenate((self.trackers, others.trackers)), self.size)
 
     def updated(self, at: NDArray[np.intp], others: SeenObjects, of: NDArray[np.intp]) -> SeenObjects:
         """These, but in the places `at` the others at the indices `of`."""
-        boxes, classes, trackers = self.boxes.copy(), self.classes.copy(), self.trackers.copy()
-        boxes[at], classes[at], trackers[at] = others.boxes[of], others.classes[of], others.trackers[of]
-        return SeenObjects(boxes, classes, trackers, self.size)
+        corners, classes, trackers = self.box_set.corners.copy(), self.classes.copy(), self.trackers.copy()
+        corners[:, at] = others.box_set.corners[:, of]
+        classes[at], trackers[at] = others.classes[of], others.trackers[of]
+        return SeenObjects(BoxSet.of(corners), classes, trackers, self.size)
 
     def has_match(self, other: SeenObjects, least_iou: float) -> NDArray[np.bool_]:
         """Whether each object overlaps one of its class in another frame so much: shape (n,)."""
         return np.asarray((_overlaps_of_a_class(self, other) >= least_iou).any(axis=1))
 
 
+def _corners(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Left, top, right and bottom: shape (4, n). rows: x, y, width and height, shape (4 or more, n)."""
+    centres, halves = rows[:2], rows[2:4] / 2
+    return np.concatenate((centres - halves, centres + halves))
+
+
+@lru_cache(maxsize=1024)
+def _no_trackers(count: int) -> NDArray[np.object_]:
+    """Of so many objects of a model that doesn't follow them. The same array at every call; nobody changes it."""
+    return np.full(count, "", object)
+
+
 def overlaps(one: Boxes, other: Boxes) -> NDArray[np.float64]:
     """The IoU of each of n boxes with each of m: shape (n, m), 0 to 1."""
-    return BoxSet.of(one).overlaps(BoxSet.of(other))
+    return BoxSet.of(one.T).overlaps(BoxSet.of(other.T))
 
 
 def linked(one: SeenObjects, other: SeenObjects, least_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -151,10 +172,16 @@ def linked(one: SeenObjects, other: SeenObjects, least_iou: float) -> tuple[NDAr
     return from_[is_mutual], to[is_mutual]
 
 
-def is_near_edge(boxes: Boxes, size: tuple[int, int], border: float) -> NDArray[np.bool_]:
-    """Whether each box reaches into the outer `border` (a share of the sides) of the picture. size: in pixels."""
-    sides = np.array(size, np.float64)
-    return np.asarray(((boxes[:, :2] < sides * border) | (boxes[:, 2:] > sides * (1 - border))).any(axis=1))
+def is_near_edge(seen: SeenObjects, border: float) -> NDArray[np.bool_]:
+    """Whether each object reaches into the outer `border` (a share of the sides) of the picture: shape (n,)."""
+    left, top, right, bottom = seen.box_set.corners
+    width, height = seen.size
+    return np.asarray(
+        (left < width * border)
+        | (top < height * border)
+        | (right > width * (1 - border))
+        | (bottom > height * (1 - border))
+    )
 
 
 def same_class(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -36,8 +36,7 @@ _MADE_UP = re.compile(r"class_\d+")
 ClassNames = tuple[Text, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A strategy wants the frame.
 
     strategy: its name in the policy. score: higher is more worth a label; None where the strategy gives no score.

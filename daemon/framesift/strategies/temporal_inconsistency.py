@@ -145,19 +145,19 @@ class TemporalInconsistency:
     def _events(self, before: SeenObjects, middle: SeenObjects, after: SeenObjects) -> int:
         least = self._options.match_iou
         from_, to = linked(before, after, least)
-        between = (before.boxes[from_] + after.boxes[to]) / 2
-        near: NDArray[np.bool_] = np.asarray(BoxSet.of(between).overlaps(middle.box_set) >= least)
+        between = BoxSet.of((before.box_set.corners[:, from_] + after.box_set.corners[:, to]) / 2)
+        near: NDArray[np.bool_] = np.asarray(between.overlaps(middle.box_set) >= least)
         same: NDArray[np.bool_] = np.asarray(near & same_class(before.classes[from_], middle.classes))
-        is_there = same.any(axis=1)
-        is_switched: NDArray[np.bool_] = np.asarray(near.any(axis=1) & ~is_there)
-        holes = int((~is_there).sum())
-        alone: NDArray[np.bool_] = np.asarray(~same.any(axis=0))
-        if not alone.any():  # mostly all objects are where they were: nothing more has to be compared
+        is_there: NDArray[np.bool_] = np.asarray(np.logical_or.reduce(same, axis=1))
+        holes = len(is_there) - int(np.count_nonzero(is_there))
+        alone: NDArray[np.bool_] = np.asarray(~np.logical_or.reduce(same, axis=0))
+        if not np.count_nonzero(alone):  # mostly all objects are where they were: nothing more has to be compared
             return holes
-        alone &= ~near[is_switched].any(axis=0)
+        if holes:  # one that has switched its class is counted already
+            alone &= ~near[near.any(axis=1) & ~is_there].any(axis=0)
         blips = middle.select(np.flatnonzero(alone))
-        is_blip = ~is_near_edge(blips.boxes, blips.size, self._options.border)
-        is_blip &= ~blips.has_match(before.joined(after), least)
+        is_blip = ~is_near_edge(blips, self._options.border)
+        is_blip &= ~(blips.has_match(before, least) | blips.has_match(after, least))
         return holes + sum(not self._has_passed(blips, int(index), before, after) for index in np.flatnonzero(is_blip))
 
     def _has_passed(self, middle: SeenObjects, index: int, before: SeenObjects, after: SeenObjects) -> bool:
