@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from framesift.frame import Pixels
 from framesift.models.model import ModelLoadError
 from framesift.models.onnx import heads
-from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput, match_family
+from framesift.models.onnx.families import match_family
+from framesift.models.onnx.family_match import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.heads import BoxCandidates
 from framesift.models.onnx.onnx_settings import Family, Resize
 from framesift.models.onnx.preprocessing import GREY, Preprocessing
@@ -476,6 +477,29 @@ def test_boxes_of_all_pictures_in_one_table_are_no_classes() -> None:
         Family.YOLOV7_END2END,
     ]
     assert not match((5, 7), family=Family.YOLOV7_END2END).per_picture
+
+
+def test_what_torchvision_found_is_told_by_shapes_and_types_in_any_order() -> None:
+    def told(*shapes: tuple[tuple[int, ...], bool], family: Family = Family.AUTO) -> FamilyMatch:
+        outputs = [GraphOutput(str(n), shape, False, whole) for n, (shape, whole) in enumerate(shapes)]
+        return match_family(family, outputs, GraphFacts(640, 640))
+
+    for found in (0, 1, 4):
+        boxes, labels, scores = ((found, 4), False), ((found,), True), ((found,), False)
+        match = told(boxes, scores, labels)
+        assert (match.family, match.output_indices, match.has_masks) == (Family.TORCHVISION, (0, 2, 1), False)
+        assert (match.first_class_id, match.per_picture) == (1, False)
+        assert told(boxes, labels, scores, ((found, 1, 640, 640), False)).output_indices == (0, 1, 2, 3)
+        keypoints = told(boxes, labels, scores, ((found, 4, 3), False), ((found, 4), False))
+        assert (keypoints.output_indices, keypoints.has_masks) == ((0, 1, 2), False)
+    for outputs in (
+        (boxes, scores, scores),
+        (boxes, labels, scores, labels, scores),  # of two pictures
+        (boxes, labels, ((3,), False)),
+        (labels, scores, scores),
+    ):
+        with pytest.raises(ModelLoadError, match="torchvision does not fit"):
+            told(*outputs, family=Family.TORCHVISION)
 
 
 def test_a_classifier_of_one_class_makes_sense_for_many_labels_only() -> None:

@@ -32,12 +32,12 @@ ROTATED = ["yolov8-obb", "end2end-obb"]
 QUERIED = ["rtdetr", "rtdetr by class", "rtdetr logits", "detr"]
 EVERY_HEAD = [
     *("yolov8-seg", "end2end-seg", "yolov8-pose", "end2end-pose", *ROTATED),
-    *("rfdetr", "rfdetr with masks", "ssd", *QUERIED),
+    *("rfdetr", "rfdetr with masks", "ssd", *QUERIED, "torchvision", "torchvision with masks"),
 ]
 # What exporters say of a network whose outputs could be something else.
 TOLD = {head: {"task": "obb"} for head in ROTATED}
 TOLD |= {head: {"task": "detect", "head": "RTDETRDecoder"} for head in ("rtdetr", "rtdetr by class")}
-WITH_OUTLINES = ["yolov8-seg", "end2end-seg", "rfdetr with masks"]
+WITH_OUTLINES = ["yolov8-seg", "end2end-seg", "rfdetr with masks", "torchvision with masks"]
 STRETCHED = ("rfdetr", "rfdetr with masks", "ssd", *QUERIED)
 
 
@@ -49,7 +49,9 @@ def spotting(folder: Path, head: str, **fields: object) -> Model:
     """The network, for auto to tell its family."""
     peak = {"ssd": 255.0}.get(head, PURE_RED if head.startswith(("rfdetr", "detr")) else 1.0)
     metadata = POSE if "pose" in head else NAMED | TOLD.get(head, {})
-    return model(reporting(folder / "spot.onnx", head, peak=peak, metadata=metadata), confidence=0.5, **fields)
+    batch = "" if head.startswith("torchvision") else "1"
+    path = reporting(folder / "spot.onnx", head, peak=peak, batch=batch, metadata=metadata)
+    return model(path, confidence=0.5, **fields)
 
 
 def found(model: Model, pixels: Pixels) -> Detections:
@@ -561,6 +563,33 @@ def test_yolov7_has_rows_of_all_pictures_and_may_find_nothing(
         model(tmp_path / "n.onnx", batch_size=2)
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"class_names": ["red", "blue"]}, "blue"),
+        ({"class_names": ["__background__", "red", "blue"], "first_class_id": 0}, "blue"),
+        ({"class_names": "coco"}, "bicycle"),
+        ({}, "class_1"),
+    ],
+)
+def test_torchvision_counts_from_one_and_its_classes_have_their_names(
+    tmp_path: Path, fields: dict[str, object], name: str
+) -> None:
+    path = reporting(tmp_path / "n.onnx", "torchvision", batch="")
+    (box,) = found(model(path, **fields), spotted(colour=BLUE)).objects
+    assert (box.class_name, box.class_id) == (name, 2 if "first_class_id" in fields else 1)
+
+
+@pytest.mark.parametrize("batch", ["", "1"])
+def test_torchvision_takes_a_picture_with_and_without_the_side_of_the_batch(tmp_path: Path, batch: str) -> None:
+    network = model(reporting(tmp_path / "n.onnx", "torchvision with masks", batch=batch, metadata=NAMED))
+    (box,) = found(network, spotted()).objects
+    assert (box.x, box.y) == pytest.approx((800, 300), abs=1)
+    assert "bars to the right and below; RGB, pixels from 0 to 1, " in network.notes.preprocessing
+    with pytest.raises(ModelLoadError, match="batch_size: 2, but torchvision is run with one picture; set 1"):
+        model(tmp_path / "n.onnx", batch_size=2)
+
+
 @pytest.mark.parametrize(("bars", "top"), [(None, 16), ("both_sides", 16), ("right_below", 0)])
 def test_bars_are_on_the_side_on_which_the_network_was_trained_with_them(
     tmp_path: Path, bars: str | None, top: int
@@ -593,7 +622,7 @@ def test_an_option_of_another_family_is_refused(tmp_path: Path, fields: dict[str
     ("fields", "message"),
     [
         ({"family": "yolov8", "keypoint_names": ["a"]}, "family yolov8 has no keypoints"),
-        ({"family": "rfdetr", "first_class_id": 1}, "first_class_id is for family ssd, not for rfdetr"),
+        ({"family": "rfdetr", "first_class_id": 1}, "first_class_id is for families ssd and torchvision, not"),
         ({"bars": "right_below", "resize": "stretch"}, "resize stretch leaves none"),
         ({"bars": "left"}, "'both_sides' or 'right_below'"),
         ({"first_class_id": 2}, "less than or equal to 1"),

@@ -119,6 +119,29 @@ _SSD_OUTPUTS = (
     f"float[1, {FOUND_BY_SSD}, 4] detection_boxes, float[1, {FOUND_BY_SSD}] detection_classes, "
     f"float[1, {FOUND_BY_SSD}] detection_scores, float[1] num_detections"
 )
+# Of one picture; as many rows as there are objects.
+_FOUND = """
+  corners = Concat <axis = 1> (x1, y1, x2, y2)
+  flat = Constant <value = int64[1] {-1}> ()
+  a_twentieth = Constant <value = float[1] {0.05}> ()
+  confidences = Reshape (confidence, flat)
+  is_there = Greater (confidences, a_twentieth)
+  counted = Add (class, most)
+  whole = Cast <to = 7> (counted)
+  classes = Reshape (whole, flat)
+  boxes = Compress <axis = 0> (corners, is_there)
+  scores = Compress <axis = 0> (confidences, is_there)
+  labels = Compress <axis = 0> (classes, is_there)
+"""
+# What is spotted has a probability of 0.9, all else one of 0.3.
+_PROBABILITIES = """
+  contrast = Constant <value = float {0.6}> ()
+  lowest = Constant <value = float {0.3}> ()
+  raised = Mul (mask, contrast)
+  probability = Add (raised, lowest)
+  masks = Compress <axis = 0> (probability, is_there)
+"""
+_FOUND_OUTPUTS = "float[n, 4] boxes, float[n] scores, int64[n] labels"
 # family -> its outputs, and how they come about
 _HEADS = {
     "yolov8-seg": (_TABLE.format(8) + _PROTOTYPES, _MASKS + _columns("x, y, w, h, red, blue, weights", 8)),
@@ -164,6 +187,11 @@ _HEADS = {
         + "pred_boxes = Identity (dets)\n  with_none = Concat <axis = 1> (raw, zero)"
         + _padded("logits", "with_none", (1, QUERIES, 3), (0, 5, -1), -20),
     ),
+    "torchvision": (_FOUND_OUTPUTS, _BEST + _FOUND),
+    "torchvision with masks": (
+        f"{_FOUND_OUTPUTS}, float[n, 1, {HEIGHT}, {WIDTH}] masks",
+        _BEST + _FOUND + _PROBABILITIES,
+    ),
     "ssd": (_SSD_OUTPUTS, _BEST + _ssd(1)),
     "ssd from 0": (_SSD_OUTPUTS, _BEST + _ssd(0)),
 }
@@ -182,13 +210,16 @@ def reporting(
 ) -> Path:
     """A detector of what is red (class 0) or blue (class 1), for pictures of HEIGHT x WIDTH.
 
-    head: one of the table above. peak, batch: as of `spotting`. number: of the input. renamed: what its input `given`
-    and its outputs are called instead.
+    head: one of the table above. peak, batch: as of `spotting`; batch "": its input is one picture, without that side.
+    number: of the input. renamed: what its input `given` and its outputs are called instead.
     """
     outputs, nodes = _HEADS[head]
     outputs = outputs.replace("[1", f"[{batch}")
     sides = f"{batch}, {HEIGHT}, {WIDTH}, 3" if channels_last else f"{batch}, 3, {HEIGHT}, {WIDTH}"
     turned = "images = Transpose <perm = [0, 3, 1, 2]> (given)" if channels_last else "images = Identity (given)"
+    if not batch:
+        sides = sides.removeprefix(", ")
+        turned = "front = Constant <value = int64[1] {0}> ()\n  images = Unsqueeze (given, front)"
     spot = _SPOT.format(peak=peak, objectness=0.0, channels="red_plane, green_plane, blue_plane")
     text = f"""<ir_version: 9, opset_import: ["" : 17]>
 spot ({number}[{sides}] given) => ({outputs}) {{

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from framesift.models.onnx import heads, rotated_boxes
 from framesift.models.onnx import mask_outlines as outlines
-from framesift.models.onnx.families import FamilyMatch, GraphFacts
+from framesift.models.onnx.family_match import FamilyMatch, GraphFacts
 from framesift.models.onnx.onnx_settings import END_TO_END_FAMILIES, ROTATED_FAMILIES, Family
 from framesift.models.onnx.preprocessing import PreparedPicture
 from framesift.prediction.prediction import Detections, Keypoint, Point, Task, detections_from_arrays, with_origin
@@ -137,9 +137,11 @@ class Detector:
         is_whole = (boxes == candidates.boxes).all(axis=1)
         dropped = candidates.dropped
         masks = outputs[-1].astype(np.float32, copy=False)
+        if self._match.family is Family.TORCHVISION:
+            masks = masks[:, 0] - np.float32(0.5)  # these are probabilities
         weights = (
             None
-            if self._match.family is Family.RFDETR
+            if self._match.family in (Family.RFDETR, Family.TORCHVISION)
             else self._extra_numbers(outputs[0], candidates.rows, masks.shape[0])
         )
         kept_indices: list[int] = []
@@ -216,4 +218,6 @@ def _decoder(match: FamilyMatch, height: int, width: int) -> heads.HeadDecoder:
         return heads.detr(height, width)
     if match.family is Family.YOLOV7_END2END:
         return heads.yolov7_end2end
+    if match.family is Family.TORCHVISION:
+        return heads.torchvision(match.first_class_id)
     return heads.end2end_rotated if match.family is Family.END2END_OBB else heads.end2end

@@ -13,7 +13,7 @@ import numpy as np
 from framesift.config.errors import nearest
 from framesift.models.model import ModelLoadError
 from framesift.models.onnx import graph_operations
-from framesift.models.onnx.families import GraphOutput
+from framesift.models.onnx.family_match import GraphOutput
 from framesift.models.onnx.onnx_settings import OnnxSettings
 from framesift.prediction.embedding import make_embedding
 

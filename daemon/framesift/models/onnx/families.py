@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from framesift.models.model import ModelLoadError
+from framesift.models.onnx.family_match import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.onnx_settings import Family
 
 _STRIDES = (4, 8, 16, 32, 64)
@@ -19,54 +20,6 @@ _RFDETR_NAMES = ("dets", "labels")
 _RTDETR_NAMES = ("labels", "boxes", "scores")
 _LOGITS_NAMES, _BOXES_NAMES = ("logits", "pred_logits"), ("pred_boxes",)
 _MAX_QUERY_CLASSES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class GraphOutput:
-    """One output of a network, for one picture of the input's size.
-
-    per_picture: its first side counts pictures, as far as the graph tells.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    per_picture: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFacts:
-    """What is known about a network besides its outputs.
-
-    height, width: of its input in pixels. class_count: number of class names, None if there are none.
-    single_class_allowed: a classifier of a single class makes sense. keypoints: keypoints per object, and numbers per
-    keypoint. rotated: its boxes are, as its metadata say.
-    """
-
-    height: int
-    width: int
-    class_count: int | None = None
-    single_class_allowed: bool = False
-    keypoints: tuple[int, int] | None = None
-    rotated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FamilyMatch:
-    """A family, and how it reads the outputs.
-
-    class_count: of the outputs, None if their shapes do not tell. output_indices: the outputs that are read, in the
-    family's order; the last is masks or mask prototypes if `has_masks`. strides: of a yolox grid. keypoints: as in
-    GraphFacts. first_class_id: the number of the first class. per_picture: its outputs' first side counts pictures.
-    """
-
-    family: Family
-    class_count: int | None
-    output_indices: tuple[int, ...] = (0,)
-    strides: tuple[int, ...] = ()
-    has_masks: bool = False
-    keypoints: tuple[int, int] | None = None
-    first_class_id: int = 0
-    per_picture: bool = True
 
 
 def match_family(
@@ -252,6 +205,31 @@ def _yolov7_end2end(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> Famil
     return FamilyMatch(Family.YOLOV7_END2END, None, per_picture=False) if fits else None
 
 
+def _torchvision(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
+    """Its outputs have names only if somebody gave them; detectors differ in their order."""
+    boxes = [index for index, output in enumerate(outputs) if len(output.shape) == 2 and output.shape[1] == 4]
+    lists = [index for index, output in enumerate(outputs) if len(output.shape) == 1]
+    labels = [index for index in lists if outputs[index].whole_numbers]
+    scores = [index for index in lists if index not in labels]
+    if not boxes or len(labels) != 1 or len(scores) != 1:
+        return None
+    indices = (boxes[0], labels[0], scores[0])
+    found = outputs[boxes[0]].shape[0]
+    masks = [i for i, output in enumerate(outputs) if len(output.shape) == 4 and output.shape[:2] == (found, 1)]
+    return (
+        FamilyMatch(
+            Family.TORCHVISION,
+            None,
+            (*indices, *masks[:1]),
+            has_masks=bool(masks),
+            first_class_id=1,
+            per_picture=False,
+        )
+        if {outputs[index].shape[0] for index in indices} == {found}
+        else None
+    )
+
+
 def _ssd(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> FamilyMatch | None:
     index_by_name = {output.name.partition(":")[0]: index for index, output in enumerate(outputs)}
     has_names = all(name in index_by_name for name in _SSD_NAMES[:3])
@@ -286,6 +264,10 @@ def _one_output(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
 
 def _two_outputs(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
     return len(outputs) == 2
+
+
+def _several_outputs(outputs: Sequence[GraphOutput], _facts: GraphFacts) -> bool:
+    return len(outputs) >= 3
 
 
 def _keypoints_known(outputs: Sequence[GraphOutput], facts: GraphFacts) -> bool:
@@ -347,6 +329,7 @@ _RULES = {
         _rtdetr_told,
     ),
     Family.DETR: _Rule("logits (1, N, classes + 1) and pred_boxes (1, N, 4)", _detr, _logits_named),
+    Family.TORCHVISION: _Rule("boxes (N, 4), labels (N,) and scores (N,)", _torchvision, _several_outputs),
     Family.YOLOV7_END2END: _Rule("(N, 7)", _yolov7_end2end, _rows_of_all_pictures),
 }
 

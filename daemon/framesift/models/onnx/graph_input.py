@@ -45,7 +45,8 @@ class GraphInput:
     """The input of a network.
 
     name: in the graph. height, width: in pixels. channels_last: shape (1, h, w, 3), otherwise (1, 3, h, w).
-    fixed_batch: how many pictures it takes at once, None for any number. others: what it wants beside the picture, the
+    fixed_batch: how many pictures it takes at once, None for any number. has_batch: it has that side; without, it takes
+    one picture. others: what it wants beside the picture, the
     same for each: shape (1, ...), by name.
     """
 
@@ -55,6 +56,7 @@ class GraphInput:
     channels_last: bool
     value_type: ValueType
     fixed_batch: int | None
+    has_batch: bool = True
     others: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -65,6 +67,9 @@ def read_input(settings: OnnxSettings, inputs: list[Any], metadata: Metadata) ->
     others = [given for given in inputs if given is not picture]
     # A side that is left open has a name or nothing instead of a number.
     shape = [side if isinstance(side, int) else None for side in picture.shape]
+    has_batch = len(shape) != 3
+    if not has_batch:
+        shape = [1, *shape]
     channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
     batch_and_channels = (shape[0], shape[3 if channels_last else 1]) if len(shape) == 4 else (0, 0)
     takes_pictures = batch_and_channels[0] in (None, *_BATCHES) and batch_and_channels[1] in (3, None)
@@ -72,7 +77,8 @@ def read_input(settings: OnnxSettings, inputs: list[Any], metadata: Metadata) ->
     if not are_known or picture.type not in _VALUE_TYPES or not takes_pictures:
         raise ModelLoadError(
             f"model.path: {settings.path} wants {inputs_text}; one picture is given, [1, 3, height, width] or "
-            f"[1, height, width, 3] of {', '.join(_VALUE_TYPES)}, and nothing else but {' and '.join(_OTHERS)}"
+            f"[1, height, width, 3], with or without the 1, of {', '.join(_VALUE_TYPES)}, and nothing else but "
+            f"{' and '.join(_OTHERS)}"
         )
     sides = [side if side and side > 0 else None for side in (shape[1:3] if channels_last else shape[2:])]
     height, width = _size(settings, sides, metadata, inputs_text)
@@ -83,6 +89,7 @@ def read_input(settings: OnnxSettings, inputs: list[Any], metadata: Metadata) ->
         channels_last,
         _VALUE_TYPES[picture.type],
         shape[0],
+        has_batch,
         {given.name: _other_input(given, height, width) for given in others},
     )
 
@@ -139,7 +146,9 @@ def preprocessing_for(settings: OnnxSettings, family: Family, graph_input: Graph
         for key in ("scale", "mean", "std"):
             if getattr(settings, key) is not None:
                 raise ModelLoadError(f"model.{key}: {settings.path} takes the pixels as they are (uint8)")
-    centred = family is not Family.YOLOX if settings.bars is None else settings.bars == "both_sides"
+    centred = (
+        family not in (Family.YOLOX, Family.TORCHVISION) if settings.bars is None else settings.bars == "both_sides"
+    )
     is_yolox = family is Family.YOLOX  # trained on BGR pixels, unscaled, with bars to the right and below
     default_resize, scale, mean, std = Resize.LETTERBOX, 1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if is_yolox:

@@ -172,6 +172,21 @@ def yolov7_end2end(outputs: Sequence[Floats], min_confidence: float) -> BoxCandi
     return _finite(rows[:, 1:5], rows[:, 6], rows[:, 5], kept)
 
 
+def torchvision(first_class_id: int) -> HeadDecoder:
+    """A decoder of (N, 4): corners in pixels of the input; (N,): classes; (N,): confidences. Suppressed already.
+
+    The first class has the number `first_class_id`; 0 is the background.
+    """
+
+    def read(outputs: Sequence[Floats], min_confidence: float) -> BoxCandidates:
+        boxes, class_ids, scores = outputs[:3]
+        kept = np.flatnonzero(~(scores < min_confidence))
+        classes = class_ids[kept].astype(np.float64) - first_class_id
+        return _finite(boxes[kept].astype(np.float64), scores[kept], classes, kept)
+
+    return read
+
+
 def ssd(height: int, width: int, first_class_id: int) -> HeadDecoder:
     """A decoder of (N, 4): top, left, bottom, right as fractions of the picture; (N,): classes; (N,): confidences.
 

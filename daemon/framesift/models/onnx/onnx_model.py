@@ -1,4 +1,4 @@
-"""Networks in ONNX files, run by onnxruntime: classifiers, and detectors of ten output families.
+"""Networks in ONNX files, run by onnxruntime: classifiers, and detectors of many output families.
 
 Errors in a file are reported when it is loaded: the network runs once on a grey picture, and the shapes of its outputs
 must fit the family in the settings, or exactly one family.
@@ -22,9 +22,15 @@ from framesift.models.onnx.classifier import Classifier
 from framesift.models.onnx.detector import Detector
 from framesift.models.onnx.dynamic_batching import DynamicBatcher
 from framesift.models.onnx.embedding_output import check_embedding
-from framesift.models.onnx.families import FamilyMatch, GraphFacts, GraphOutput
+from framesift.models.onnx.family_match import FamilyMatch, GraphFacts, GraphOutput
 from framesift.models.onnx.metadata import Metadata
-from framesift.models.onnx.onnx_settings import KEYPOINT_FAMILIES, ROTATED_FAMILIES, Family, OnnxSettings
+from framesift.models.onnx.onnx_settings import (
+    COUNTING_FAMILIES,
+    KEYPOINT_FAMILIES,
+    ROTATED_FAMILIES,
+    Family,
+    OnnxSettings,
+)
 from framesift.models.onnx.preprocessing import GREY
 from framesift.prediction.embedding import Embedding, make_embedding
 from framesift.prediction.prediction import Prediction, Task, with_origin
@@ -83,7 +89,7 @@ class OnnxModel:
         match = families.match_family(family, outputs, facts, allowed_families)
         if settings.first_class_id is not None:
             match = replace(match, first_class_id=settings.first_class_id)
-        if settings.class_names == "coco" and match.family is Family.SSD:  # these count as TensorFlow does
+        if settings.class_names == "coco" and match.family in COUNTING_FAMILIES:  # by category
             names = tuple(coco.NAMES_BY_CATEGORY_ID.values())
         self._prepare = graph_input.preprocessing_for(settings, match.family, self._input)
         run = [outputs[index] for index in match.output_indices]
@@ -177,7 +183,8 @@ class OnnxModel:
         if fixed is not None and pictures < fixed:
             tensor = np.concatenate((tensor, np.zeros((fixed - pictures, *tensor.shape[1:]), tensor.dtype)))
         others = {name: np.repeat(value, len(tensor), axis=0) for name, value in self._input.others.items()}
-        values = session.run(names, {self._input.name: tensor, **others})
+        given = tensor if self._input.has_batch else tensor[0]
+        values = session.run(names, {self._input.name: given, **others})
         if len(tensor) == pictures:
             return list(values)
         return [v[:pictures] if isinstance(v, np.ndarray) and v.shape[:1] == (fixed,) else v for v in values]
@@ -204,7 +211,12 @@ class OnnxModel:
             what = f"a picture of {size}" if pictures == 1 else f"{pictures} pictures of {size} at once"
             raise ModelLoadError(f"model.path: {path} fails on {what}: {error}") from error
         shapes = [
-            GraphOutput(output.name, value.shape if isinstance(value, np.ndarray) else (), self._per_picture(output))
+            GraphOutput(
+                output.name,
+                value.shape if isinstance(value, np.ndarray) else (),
+                self._per_picture(output),
+                isinstance(value, np.ndarray) and value.dtype.kind in "iu",
+            )
             for output, value in zip(self._session.get_outputs(), values, strict=True)
         ]
         return shapes, values
@@ -280,7 +292,7 @@ def _keypoints(settings: OnnxSettings, file_metadata: Metadata) -> tuple[int, in
 def _first_of_batch(settings: OnnxSettings, match: FamilyMatch, output: GraphOutput, value: Any) -> NDArray[Any]:
     """An output without the batch axis. Raises ModelLoadError if it holds no numbers."""
     # Classes, and the count of an ssd model, may be whole numbers.
-    kinds = "fiu" if match.family in (Family.SSD, Family.RTDETR) else "f"
+    kinds = "fiu" if match.family in (*COUNTING_FAMILIES, Family.RTDETR) else "f"
     if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
         raise ModelLoadError(
             f"model.path: {settings.path}: its output {output.name} is not an array of floating-point numbers"
@@ -294,8 +306,10 @@ def _check_family_settings(settings: OnnxSettings, match: FamilyMatch) -> None:
         raise ModelLoadError(f"model.multi_label, model.activation: this is not a classifier, but {match.family}")
     if settings.keypoint_names is not None and match.keypoints is None:
         raise ModelLoadError(f"model.keypoint_names: this is {match.family}, which has no keypoints")
-    if settings.first_class_id is not None and match.family is not Family.SSD:
-        raise ModelLoadError(f"model.first_class_id: this is {match.family}, not ssd")
+    if settings.first_class_id is not None and match.family not in COUNTING_FAMILIES:
+        raise ModelLoadError(
+            f"model.first_class_id: this is {match.family}, not {' or '.join(map(str, COUNTING_FAMILIES))}"
+        )
 
 
 def _check_confidences(

@@ -24,7 +24,8 @@ class Family(str, Enum):
     ssd: boxes (1, N, 4), fractions of the picture: top, left, bottom, right; then classes, scores, and how many of them
     count. rtdetr: (1, N, 6), centre and size as fractions, confidence, class; or (1, N, 4 + C); or `logits` (1, N, C)
     and `pred_boxes` (1, N, 4); or `labels`, `boxes` and `scores`. detr: `logits` (1, N, C + 1) and `pred_boxes`
-    (1, N, 4). yolov7-end2end: (N, 7), picture, corners, class, confidence.
+    (1, N, 4). yolov7-end2end: (N, 7), picture, corners, class, confidence. torchvision: boxes (N, 4), corners, labels
+    and scores (N,), in any order, and masks (N, 1, h, w) if it has them; its keypoints are not read.
     """
 
     AUTO = "auto"
@@ -44,6 +45,7 @@ class Family(str, Enum):
     RTDETR = "rtdetr"
     DETR = "detr"
     YOLOV7_END2END = "yolov7-end2end"
+    TORCHVISION = "torchvision"
 
     def __str__(self) -> str:
         return self.value
@@ -64,9 +66,11 @@ class Resize(str, Enum):
 END_TO_END_FAMILIES = frozenset(
     {
         *(Family.END2END, Family.END2END_SEG, Family.END2END_POSE, Family.END2END_OBB, Family.YOLOV7_END2END),
-        *(Family.RFDETR, Family.SSD, Family.RTDETR, Family.DETR),
+        *(Family.RFDETR, Family.SSD, Family.RTDETR, Family.DETR, Family.TORCHVISION),
     }
 )
+# Their class numbers may begin at 1.
+COUNTING_FAMILIES = (Family.SSD, Family.TORCHVISION)
 KEYPOINT_FAMILIES = frozenset({Family.YOLOV8_POSE, Family.END2END_POSE})
 ROTATED_FAMILIES = frozenset({Family.YOLOV8_OBB, Family.END2END_OBB})
 
@@ -140,7 +144,7 @@ class OnnxSettings(StrictModel):
     ] = None
     first_class_id: Annotated[
         Annotated[int, Field(ge=0, le=1)] | None,
-        Field(description="The number of an ssd model's first class.", examples=[1]),
+        Field(description="The number of the first class of an ssd or torchvision model.", examples=[1]),
     ] = None
     multi_label: Annotated[bool, Field(description="true: a classifier may give several labels, or none.")] = False
     threshold: Annotated[
@@ -200,6 +204,8 @@ class OnnxSettings(StrictModel):
             raise ValueError(f"bars: resize {self.resize} leaves none; they are for resize: letterbox")
         if self.keypoint_names is not None and self.family not in (Family.AUTO, *KEYPOINT_FAMILIES):
             raise ValueError(f"keypoint_names: family {self.family} has no keypoints")
-        if self.first_class_id is not None and self.family not in (Family.AUTO, Family.SSD):
-            raise ValueError(f"first_class_id is for family ssd, not for {self.family}")
+        if self.first_class_id is not None and self.family not in (Family.AUTO, *COUNTING_FAMILIES):
+            raise ValueError(
+                f"first_class_id is for families {' and '.join(map(str, COUNTING_FAMILIES))}, not for {self.family}"
+            )
         return self
