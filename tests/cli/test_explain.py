@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from framesift.decisions import read_lines
+from clocks import NOON_S, ManualClock
+from framesift.decisions import DecisionRecord, RecordFiles, read_lines
+from framesift.frame import RefusalReason
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 from rigs.scenes import scene_clip
@@ -92,6 +94,35 @@ def test_what_the_record_does_not_have_is_said(folder: Path, arguments: tuple[st
     answer = framesift(folder, "explain", *arguments, **WIDE)
     assert answer.returncode == code
     assert said in answer.stderr
+
+
+def test_a_moment_without_a_frame_is_told_by_what_is_around_it(tmp_path: Path) -> None:
+    """Two runs, a minute apart; in each the camera shows one frame a minute."""
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}]})
+    clock, folder = ManualClock(), tmp_path / "spool.db.decisions"
+    for _ in range(2):
+        record = DecisionRecord(RecordFiles(folder, 1 << 20), clock, on_problem=pytest.fail)
+        record.flush()
+        for _ in range(2):
+            record.count_refused("gate", RefusalReason.NO_MATCH)
+            for wait_s in (1.0, 59.0):
+                clock.advance(wait_s)
+                record.flush()
+        assert record.stop(5.0)
+        clock.advance(60.0)
+    down, away, since = (str(NOON_S + seconds) for seconds in (150.0, 30.0, 7000.0))
+    answer = framesift(tmp_path, "explain", "gate", down, **WIDE)
+    assert (answer.returncode, answer.stdout) == (
+        0,
+        "framesift did not run from 2026-09-10 12:02:00.000 UTC to 2026-09-10 12:03:00.000 UTC: no frame was read\n",
+    )
+    answer = framesift(tmp_path, "explain", "gate", down, "--json")
+    assert json.loads(answer.stdout) == {"type": "down", "from": NOON_S + 120.0, "to": NOON_S + 180.0}
+    answer = framesift(tmp_path, "explain", "gate", away, **WIDE)
+    assert answer.returncode == 1
+    assert "nothing was decided at 2026-09-10 12:00:30.000 UTC: its last frame before came at" in answer.stderr
+    assert "the next one came at 2026-09-10 12:01:00" in answer.stderr
+    assert "none came since" in framesift(tmp_path, "explain", "gate", since, **WIDE).stderr
 
 
 def test_a_record_that_is_turned_off_is_said_and_nothing_is_written(tmp_path: Path) -> None:

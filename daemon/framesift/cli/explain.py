@@ -82,17 +82,25 @@ def _of_id(place: _Place, id: str) -> list[Line]:
 
 
 def _of_time(place: _Place, stream: str, at_s: float) -> list[Line]:
-    """What was decided on a stream at about a time; ends the command where the record has nothing."""
+    """What was decided on a stream at about a time, or that nothing ran; ends the command where nothing is known."""
     from framesift.decisions import lookup
 
     found = lookup.find_moment(place.record, stream, at_s)
-    if not found:
-        streams = lookup.span(place.record).streams
-        if stream not in streams:
-            known = ", ".join(sorted(streams)) or "none"
-            fail(f"{stream}: the record has no such stream; it has {known}", code=1)
-        fail(f"{stream}: nothing was decided at {_text(at_s)}; the record goes back to {_oldest(place)}", code=1)
-    return found
+    if found:
+        return found
+    streams = lookup.span(place.record).streams
+    if stream not in streams:
+        known = ", ".join(sorted(streams)) or "none"
+        fail(f"{stream}: the record has no such stream; it has {known}", code=1)
+    silence = lookup.find_silence(place.record, stream, at_s)
+    if silence.down is not None:
+        return [silence.down]
+    nothing = f"{stream}: nothing was decided at {_text(at_s)}"
+    if silence.before_s is None:
+        fail(f"{nothing}; the record goes back to {_oldest(place)}", code=1)
+    after = "none came since" if silence.after_s is None else f"the next one came at {_text(silence.after_s)}"
+    why = "`stream` in the log says whether it was away"
+    fail(f"{nothing}: its last frame before came at {_text(silence.before_s)}, {after}; {why}", code=1)
 
 
 def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
@@ -117,6 +125,8 @@ def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
     for line in lines:
         if line["type"] == "counts":
             yield from explanation.explain_counts(line, _text)
+        elif line["type"] == "down":
+            yield explanation.explain_down(line, _text)
 
 
 def _picture(place: _Place, id: str) -> str:

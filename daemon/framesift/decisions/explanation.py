@@ -71,6 +71,11 @@ def explain_counts(line: Line, time_of: Callable[[float], str]) -> Iterator[str]
         yield f"  best of {name}: {_measured(best)}"
 
 
+def explain_down(line: Line, time_of: Callable[[float], str]) -> str:
+    """When no daemon ran, and so nothing was decided on any stream. line: of the type down."""
+    return f"framesift did not run from {time_of(line['from'])} to {time_of(line['to'])}: no frame was read"
+
+
 def reason_text(reason: str) -> str:
     """A reason of refusals in words, with its name."""
     text = _REASONS.get(reason)

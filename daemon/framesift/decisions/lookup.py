@@ -1,4 +1,4 @@
-"""Finding lines of a decision record: those of one datapoint, those of one moment of a stream."""
+"""Finding lines of a decision record: those of one datapoint, those of one moment of a stream, and why there are none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ class RecordSpan:
 
     oldest_s: float | None
     streams: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Why a stream has no lines of a moment. down: the line of a time in which no daemon ran, None where one did.
+
+    before_s, after_s: Unix time of the last frame before and of the first one after it; None where there is none.
+    """
+
+    down: Line | None
+    before_s: float | None
+    after_s: float | None
 
 
 def find_datapoint(folder: Path, id: str) -> list[Line]:
@@ -50,6 +62,24 @@ def find_moment(folder: Path, stream: str, at_s: float) -> list[Line]:
             break
     ids = {line["id"] for line in found if line.get("id")}
     return found[::-1] + [line for line in outcomes[::-1] if line.get("id") in ids]
+
+
+def find_silence(folder: Path, stream: str, at_s: float) -> Silence:
+    """What the record has around a moment (Unix time) of which `find_moment` found nothing."""
+    down: Line | None = None
+    before_s: float | None = None
+    after_s: float | None = None
+    for line in read_lines(folder):
+        if line["type"] == "down" and line["from"] <= at_s < line["to"]:
+            down = line
+        elif line["type"] == "counts" and line.get("stream") == stream:
+            if line["from"] > at_s:
+                after_s = line["from"]
+            elif before_s is None:
+                before_s = line["to"]
+            if line["to"] < at_s - _WRITTEN_WITHIN_S:
+                break
+    return Silence(down, before_s, after_s)
 
 
 def span(folder: Path) -> RecordSpan:
