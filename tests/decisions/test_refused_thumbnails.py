@@ -6,19 +6,13 @@ import random
 import shutil
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clocks import NOON_S, ManualClock
 from framesift.decisions import (
-    DecisionRecord,
-    FrameDecision,
-    Outcome,
     RecordFiles,
-    ThumbnailedLines,
     ThumbnailFiles,
     delete_thumbnails,
     forget_lines,
@@ -27,8 +21,7 @@ from framesift.decisions import (
     thumbnail_file,
 )
 from framesift.decisions.decision_record import WRITE_EVERY
-from framesift.frame import RefusalReason
-from sampling_data import stub
+from rigs.refused_thumbnails import Thumbnail, ThumbnailRecord
 
 MAX_BYTES = 80_000  # ten thumbnails of two blocks each, less one that is not filled
 SIZE = 5000
@@ -42,35 +35,9 @@ def size_on_disk(folder: Path) -> int:
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in (folder / "thumbnails").iterdir())
 
 
-@dataclass
-class Thumbnail:
-    """One of a frame whose mask waits until a test settles it. content: None if it can't be masked."""
-
-    content: bytes | None = jpeg()
-    is_settled: bool = True
-    made: int = 0
-
-    def jpeg(self) -> bytes | None:
-        self.made += 1
-        return self.content
-
-
-class Rig:
+class Rig(ThumbnailRecord):
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "record"
-        self.problems: list[str] = []
-        self.record = DecisionRecord(
-            RecordFiles(self.folder, MAX_BYTES),
-            ManualClock(),
-            ThumbnailedLines(ThumbnailFiles(self.folder, MAX_BYTES)),
-            on_problem=self.problems.append,
-        )
-
-    def refuse(self, thumbnail: Thumbnail | None, nearness: float = 0.5, stream: str = "gate", frame: int = 7) -> None:
-        made = FrameDecision(
-            *(stream, frame, 0, NOON_S, None, stub(), Outcome.REFUSED, RefusalReason.LIMIT), thumbnail=thumbnail
-        )
-        self.record.add_refused(stream, RefusalReason.LIMIT, nearness, lambda: made)
+        super().__init__(folder / "record", MAX_BYTES)
 
     def lines(self) -> list[dict[str, Any]]:
         """Writes, and returns the lines of decisions, the oldest first."""

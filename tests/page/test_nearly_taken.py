@@ -8,21 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from clocks import NOON_S, ManualClock
+from clocks import NOON_S
 from framesift.coverage import CoverageCounts
-from framesift.decisions import (
-    DecisionRecord,
-    FrameDecision,
-    Outcome,
-    RecordFiles,
-    ThumbnailedLines,
-    ThumbnailFiles,
-)
-from framesift.frame import RefusalReason
 from framesift.page import PagePictures, WebPage
 from framesift.sinks import FolderSinkSettings
 from framesift.telemetry import Telemetry
-from sampling_data import stub
+from rigs.refused_thumbnails import Thumbnail, ThumbnailRecord
 
 JPEG = b"what an encoder made"
 
@@ -32,25 +23,12 @@ class Style:
     level = "error"
 
 
-class Thumbnail:
-    is_settled = True
-
-    def jpeg(self) -> bytes | None:
-        return JPEG
-
-
-class Rig:
+class Rig(ThumbnailRecord):
     def __init__(self, folder: Path) -> None:
-        clock, self.folder = ManualClock(), folder / "record"
-        self.record = DecisionRecord(
-            RecordFiles(self.folder, 1 << 20),
-            clock,
-            ThumbnailedLines(ThumbnailFiles(self.folder, 1 << 20)),
-            on_problem=pytest.fail,
-        )
+        super().__init__(folder / "record")
         sink = FolderSinkSettings(type="folder", path=folder / "collected")
         self.page = WebPage(
-            Telemetry(clock, Style()),
+            Telemetry(self.clock, Style()),
             self.record,
             PagePictures(folder / "spool.db", sink),
             CoverageCounts(NOON_S),
@@ -59,12 +37,6 @@ class Rig:
             zone=lambda: timezone.utc,
             thumbnail=lambda _: None,
         )
-
-    def refuse(self, stream: str) -> None:
-        made = FrameDecision(
-            *(stream, 7, 0, NOON_S, None, stub(), Outcome.REFUSED, RefusalReason.LIMIT), thumbnail=Thumbnail()
-        )
-        self.record.add_refused(stream, RefusalReason.LIMIT, 0.5, lambda: made)
 
     def get(self, path: str, *, has_key: bool) -> bytes | None:
         answer = self.page.answer(path, {}, has_key=has_key)
@@ -84,7 +56,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def test_a_thumbnail_is_shown_with_the_key_and_to_nobody_without(rig: Rig) -> None:
-    rig.refuse("gate")
+    rig.refuse(Thumbnail(JPEG))
     (address,) = rig.shown(has_key=True)
     assert rig.get(address, has_key=True) == JPEG
     assert rig.shown(has_key=False) == []
@@ -93,7 +65,7 @@ def test_a_thumbnail_is_shown_with_the_key_and_to_nobody_without(rig: Rig) -> No
 
 def test_one_that_is_torn_or_gone_is_not_shown(rig: Rig) -> None:
     for stream in ("gate", "yard", "door"):
-        rig.refuse(stream)
+        rig.refuse(Thumbnail(JPEG), stream=stream)
     whole, torn, gone = rig.shown(has_key=True)
     thumbnails = rig.folder / "thumbnails"
     (thumbnails / Path(torn).name).write_bytes(JPEG[:-1])

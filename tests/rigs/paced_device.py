@@ -135,6 +135,25 @@ class PacedDevice:
         self.telemetry.close()
 
 
+class PacedDevices:
+    """Devices with one folder and one clock, each made when a test asks for it; `close` ends all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = ManualClock(NOON_S)
+        self.devices: list[PacedDevice] = []
+
+    def add(self, policy: Policy, **told: Any) -> PacedDevice:
+        """told: what PacedDevice takes, such as who is told of its frames."""
+        made = PacedDevice(self.folder, policy, self.clock, **told)
+        self.devices.append(made)
+        return made
+
+    def close(self) -> None:
+        for device in self.devices:
+            device.close()
+
+
 def policy(*strategies: dict[str, Any], **fields: Any) -> Policy:
     whole = {
         "enabled": True,

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clocks import NOON_S, ManualClock
+from clocks import NOON_S
 from framesift.coverage import CountedCoverage, CoverageCounts, Tally
 from framesift.frame import AbsentPicture, Frame
-from rigs.paced_device import ALL, UNSURE, PacedDevice, policy, unsure
+from rigs.paced_device import ALL, UNSURE, PacedDevice, PacedDevices, policy, unsure
 from sampling_data import objects
 
 FEW = {**ALL, "limits": [{"type": "hourly", "value": 2}]}
 
 
-class Rig:
+class Rig(PacedDevices):
     """Devices, one after the other, whose frames are counted."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.clock = ManualClock(NOON_S)
+        super().__init__(folder)
         self.counts = CoverageCounts(NOON_S)
-        self.devices: list[PacedDevice] = []
 
     def device(self, *strategies: dict[str, Any], **fields: Any) -> PacedDevice:
-        made = PacedDevice(self._folder, policy(*strategies, **fields), self.clock, coverage=self.counts)
-        self.devices.append(made)
-        return made
+        return self.add(policy(*strategies, **fields), coverage=self.counts)
 
     def counted(self) -> CountedCoverage:
         return self.counts.snapshot(NOON_S, "UTC")
@@ -44,10 +41,8 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
-    yield rig
-    for device in rig.devices:
-        device.close()
+    with closing(Rig(tmp_path)) as rig:
+        yield rig
 
 
 def test_one_frame_a_second_is_seen_and_each_accepted_one_is_collected(rig: Rig) -> None:

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clocks import NOON_S, ManualClock
+from clocks import NOON_S
 from framesift.decisions import DecisionRecord, RecordFiles
-from rigs.paced_device import ALL, UNSURE, PacedDevice, policy, unsure
+from rigs.paced_device import ALL, UNSURE, PacedDevice, PacedDevices, policy, unsure
 from sampling_data import objects
 
 CLOSE = {"name": "close", "type": "uncertainty", "aggregation": "max", "minimum_score": 0.5}
 
 
-class Rig:
+class Rig(PacedDevices):
     """A device with a record."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.clock = ManualClock(NOON_S)
+        super().__init__(folder)
         self.record = DecisionRecord(RecordFiles(folder / "record", 1 << 20), self.clock, on_problem=pytest.fail)
-        self.devices: list[PacedDevice] = []
 
     def device(self, *strategies: dict[str, Any], **fields: Any) -> PacedDevice:
-        made = PacedDevice(self._folder, policy(*strategies, **fields), self.clock, decisions=self.record)
-        self.devices.append(made)
-        return made
+        return self.add(policy(*strategies, **fields), decisions=self.record)
 
     def lines(self, kind: str = "decision") -> list[dict[str, Any]]:
         self.record.flush()
@@ -38,10 +35,8 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
-    yield rig
-    for device in rig.devices:
-        device.close()
+    with closing(Rig(tmp_path)) as rig:
+        yield rig
 
 
 def test_an_accepted_frame_is_recorded_with_what_each_strategy_measured(rig: Rig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from clocks import NOON_S, ManualClock
+from clocks import ManualClock
 from framesift.decisions import DecisionRecord, RecordFiles, ThumbnailedLines, ThumbnailFiles, read_thumbnail
 from framesift.frame import AbsentPicture, Frame, Pixels
 from framesift.prediction.prediction import Detection, Detections, Prediction, Task
 from framesift.privacy.privacy_settings import PrivacySettings
 from framesift.privacy.stream_privacy import StreamPrivacy
 from framesift.sampling.shrunken_frame import ShrunkenFrame
-from rigs.paced_device import PacedDevice, policy
+from rigs.paced_device import PacedDevice, PacedDevices, policy
 from sampling_data import stub
 
 HEIGHT, WIDTH = 720, 960
@@ -37,21 +38,14 @@ def covering(**fields: object) -> StreamPrivacy:
     return StreamPrivacy(PrivacySettings.model_validate_json(json.dumps(settings)), is_video=True)
 
 
-class Rig:
+class Rig(PacedDevices):
     """A device none of whose frames is taken: each is nearly taken, out of hours."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.clock = ManualClock(NOON_S)
-        self.devices: list[PacedDevice] = []
-
     def device(self, privacy: StreamPrivacy | None = None, *, thumbnails: bool = True) -> PacedDevice:
-        folder = self._folder / "record"
+        folder = self.folder / "record"
         kept = ThumbnailedLines(ThumbnailFiles(folder, 1 << 20)) if thumbnails else None
         self.record = DecisionRecord(RecordFiles(folder, 1 << 20), self.clock, kept, on_problem=pytest.fail)
-        made = PacedDevice(self._folder, policy(NEVER), self.clock, decisions=self.record, privacy=privacy)
-        self.devices.append(made)
-        return made
+        return self.add(policy(NEVER), decisions=self.record, privacy=privacy)
 
     def offer(self, prediction: Prediction, *, number: int = 0, shade: int = 200) -> None:
         pixels = np.full((HEIGHT, WIDTH, 3), shade, np.uint8)
@@ -63,16 +57,14 @@ class Rig:
 
     def shown(self) -> Pixels | None:
         """The thumbnail of the oldest line."""
-        jpeg = read_thumbnail(self._folder / "record", self.lines()[-1].get("thumbnail", ""))
+        jpeg = read_thumbnail(self.folder / "record", self.lines()[-1].get("thumbnail", ""))
         return None if jpeg is None else np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
-    yield rig
-    for device in rig.devices:
-        device.close()
+    with closing(Rig(tmp_path)) as rig:
+        yield rig
 
 
 def test_a_nearly_taken_frame_has_a_small_thumbnail(rig: Rig) -> None:
