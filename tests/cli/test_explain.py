@@ -120,7 +120,7 @@ def test_a_moment_without_a_frame_is_told_by_what_is_around_it(tmp_path: Path) -
     assert json.loads(answer.stdout) == {"type": "down", "from": NOON_S + 120.0, "to": NOON_S + 180.0}
     answer = framesift(tmp_path, "explain", "gate", away, **WIDE)
     assert answer.returncode == 1
-    assert "nothing was decided at 2026-09-10 12:00:30.000 UTC: its last frame before came at" in answer.stderr
+    assert "nothing was decided at 2026-09-10 12:00:30.000 UTC; its last frame before came at" in answer.stderr
     assert "the next one came at 2026-09-10 12:01:00" in answer.stderr
     assert "none came since" in framesift(tmp_path, "explain", "gate", since, **WIDE).stderr
 

@@ -16,6 +16,7 @@ import typer
 from framesift.cli.console import ConfigOption, escape_text, fail, out, parse_time_s, to_json_text
 
 if TYPE_CHECKING:
+    from framesift.decisions.lookup import QuietMoment
     from framesift.sinks import CommonSinkSettings
 
 _DAY_S = 86_400.0
@@ -92,15 +93,17 @@ def _of_time(place: _Place, stream: str, at_s: float) -> list[Line]:
     if stream not in streams:
         known = ", ".join(sorted(streams)) or "none"
         fail(f"{stream}: the record has no such stream; it has {known}", code=1)
-    silence = lookup.find_silence(place.record, stream, at_s)
-    if silence.down is not None:
-        return [silence.down]
-    nothing = f"{stream}: nothing was decided at {_text(at_s)}"
-    if silence.before_s is None:
-        fail(f"{nothing}; the record goes back to {_oldest(place)}", code=1)
-    after = "none came since" if silence.after_s is None else f"the next one came at {_text(silence.after_s)}"
-    why = "`stream` in the log says whether it was away"
-    fail(f"{nothing}: its last frame before came at {_text(silence.before_s)}, {after}; {why}", code=1)
+    quiet = lookup.find_quiet_moment(place.record, stream, at_s)
+    if quiet.down is None:
+        around = f"the record goes back to {_oldest(place)}" if quiet.before_s is None else _around(quiet)
+        fail(f"{stream}: nothing was decided at {_text(at_s)}; {around}", code=1)
+    return [quiet.down]
+
+
+def _around(quiet: QuietMoment) -> str:
+    after = "none came since" if quiet.after_s is None else f"the next one came at {_text(quiet.after_s)}"
+    before = _text(quiet.before_s or 0.0)
+    return f"its last frame before came at {before}, {after}; `stream` in the log says whether it was away"
 
 
 def _words(place: _Place, lines: list[Line]) -> Iterator[str]:

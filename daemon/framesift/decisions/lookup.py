@@ -1,4 +1,4 @@
-"""Finding lines of a decision record: those of one datapoint, those of one moment of a stream, and why there are none."""
+"""Finding lines of a decision record: those of a datapoint, those of a moment of a stream, or why there are none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecordSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class QuietMoment:
     """Why a stream has no lines of a moment. down: the line of a time in which no daemon ran, None where one did.
 
     before_s, after_s: Unix time of the last frame before and of the first one after it; None where there is none.
@@ -64,7 +64,7 @@ def find_moment(folder: Path, stream: str, at_s: float) -> list[Line]:
     return found[::-1] + [line for line in outcomes[::-1] if line.get("id") in ids]
 
 
-def find_silence(folder: Path, stream: str, at_s: float) -> Silence:
+def find_quiet_moment(folder: Path, stream: str, at_s: float) -> QuietMoment:
     """What the record has around a moment (Unix time) of which `find_moment` found nothing."""
     down: Line | None = None
     before_s: float | None = None
@@ -79,7 +79,7 @@ def find_silence(folder: Path, stream: str, at_s: float) -> Silence:
                 before_s = line["to"]
             if line["to"] < at_s - _WRITTEN_WITHIN_S:
                 break
-    return Silence(down, before_s, after_s)
+    return QuietMoment(down, before_s, after_s)
 
 
 def span(folder: Path) -> RecordSpan:
