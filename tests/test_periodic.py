@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from clocks import ManualClock
-from framesift.periodic import NextRun, PeriodicTask
+from framesift.periodic import BackgroundWriter, NextRun, PeriodicTask
 
 
 class TaskRig:
@@ -86,3 +86,48 @@ def test_an_unexpected_error_ends_it_and_is_reported() -> None:
     assert rig.run() == [0.0, 1.0]
     assert [type(bug) for bug in rig.bugs] == [IndexError]
     assert rig.task.idle_s() == 0.0
+
+
+class NoteWriter(BackgroundWriter):
+    """Writes notes at each run. blocked: how a run ends, or hangs."""
+
+    def __init__(self, blocked: Callable[[], object] = lambda: None) -> None:
+        super().__init__("notes", self._write, ManualClock(), on_failure=lambda _: None)
+        self.notes: list[str] = []
+        self.written: list[str] = []
+        self.is_at_work = threading.Event()
+        self._blocked = blocked
+
+    def write_rest(self) -> None:
+        self.written += self.notes
+        self.notes = []
+
+    def _write(self) -> NextRun:
+        self.is_at_work.set()
+        self._blocked()
+        self.write_rest()
+        return NextRun(1e9)
+
+
+def test_a_background_writer_writes_what_came_last_after_its_thread_has_ended() -> None:
+    writer = NoteWriter()
+    writer.notes.append("first")
+    writer.start()
+    assert writer.wait_for_first_run(30.0)
+    writer.notes.append("last")
+    assert writer.stop(30.0)
+    assert writer.written == ["first", "last"]
+    assert writer.threads == ()
+
+
+def test_one_whose_run_hangs_is_left_alone_and_writes_nothing_beside_it() -> None:
+    free = threading.Event()
+    writer = NoteWriter(lambda: free.wait(30.0))
+    writer.notes.append("note")
+    writer.start()
+    assert writer.is_at_work.wait(30.0)
+    assert not writer.stop(0.0)
+    assert writer.written == []
+    free.set()
+    assert writer.stop(30.0)
+    assert writer.written == ["note"]

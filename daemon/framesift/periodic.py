@@ -7,6 +7,7 @@ before the minimum pause that the function asked for. An unexpected error ends t
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,3 +92,26 @@ class PeriodicTask:
             if self.heartbeat.wait(self._wake, min(left_s, MAX_WAIT_S)):
                 self._wake.clear()
                 until_s = min(until_s, began_s + next_run.min_s)
+
+
+class BackgroundWriter(PeriodicTask, ABC):
+    """A PeriodicTask that writes what others have counted now and then, and the rest of it when it is stopped.
+
+    The daemon can do without: a disk that hangs or fails is no reason to start it again. So nobody watches the thread.
+    """
+
+    @property
+    def threads(self) -> tuple[MonitoredThread, ...]:
+        """None."""
+        return ()
+
+    def stop(self, within_s: float) -> bool:
+        """Write what came last, once the thread has ended; return whether it has ended in time."""
+        has_ended = super().stop(within_s)
+        if has_ended:
+            self.write_rest()
+        return has_ended
+
+    @abstractmethod
+    def write_rest(self) -> None:
+        """Write what came since the last run. Called after the thread has ended, also where an error ended it."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from framesift.clock.clock import Clock, MonitoredThread
+from framesift.clock.clock import Clock
 from framesift.decisions.decision import FrameDecision, RefusedThumbnail
 from framesift.decisions.last_hour import DownTime, LastHour, MinuteCounts
 from framesift.decisions.measurement import Gauge, Measurement
@@ -29,7 +29,7 @@ from framesift.decisions.record_lines import (
 )
 from framesift.decisions.refused_thumbnails import ThumbnailedLines
 from framesift.frame import RefusalReason
-from framesift.periodic import NextRun, PeriodicTask
+from framesift.periodic import BackgroundWriter, NextRun
 
 SECOND_S = 1.0
 WRITE_EVERY = 5  # seconds: many lines at once cost less; with thumbnails one, since they hold pixels until then
@@ -90,10 +90,8 @@ class _Second:
             yield span_line("unrecorded", self.since_s, self.until_s, decisions=self.unrecorded), None
 
 
-class DecisionRecord:
+class DecisionRecord(BackgroundWriter):
     """A component, and a DecisionObserver: see there. Thread-safe."""
-
-    name = "decision record"
 
     def __init__(
         self,
@@ -109,6 +107,7 @@ class DecisionRecord:
         thumbnails: of the same record, None for none. quota: returns what is used now; called once a second.
         on_problem: called with the reason when lines or thumbnails can't be written, and with "" when they can again.
         """
+        super().__init__("decision record", self._end_second_or_write, clock, on_failure=self._fail)
         self._files = files
         self._clock = clock
         self._thumbnails = thumbnails
@@ -125,7 +124,6 @@ class DecisionRecord:
         self._second = _Second(self._started_s)
         self._ended: list[_Second] = []  # what is not written yet
         self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
-        self._task = PeriodicTask(self.name, self._run, clock, on_failure=self._fail)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
 
@@ -224,28 +222,14 @@ class DecisionRecord:
 
     # --- a component ----------------------------------------------------------------------------------------------
 
-    @property
-    def threads(self) -> tuple[MonitoredThread, ...]:
-        """None: a record that can't be written is no reason to restart the daemon."""
-        return ()
-
-    def start(self) -> None:
-        """See Component."""
-        self._task.start()
-
-    def stop(self, within_s: float) -> bool:
-        """Write what was decided last."""
-        has_ended = self._task.stop(within_s)
-        if has_ended and self._failed is None:
-            with self._writing:
-                self._flush(is_last=True)
-            if self._files is not None:
-                self._files.close()
-        return has_ended
-
-    def idle_s(self) -> float:
-        """See Component."""
-        return self._task.idle_s()
+    def write_rest(self) -> None:
+        """Write what was decided last, and that the run has ended."""
+        if self._failed is not None:
+            return
+        with self._writing:
+            self._flush(is_last=True)
+        if self._files is not None:
+            self._files.close()
 
     def flush(self) -> None:
         """Write what was decided since the last time. It may wait for the disk."""
@@ -301,7 +285,7 @@ class DecisionRecord:
             self._has_problem = bool(problem)
             self._on_problem(problem)
 
-    def _run(self) -> NextRun:
+    def _end_second_or_write(self) -> NextRun:
         self._writes_in_s -= 1
         if self._writes_in_s > 0:
             self.end_second()
