@@ -139,6 +139,10 @@ class ObjectColumns:
         boxes = (self.x, self.y, self.width, self.height)
         return tuple(map(Detection, *boxes, self.confidence, self.class_name, self.class_id, *more))
 
+    def keep_rows(self, rows: NDArray[np.float64]) -> None:
+        """Keep what `rows` is to give, where whoever made the columns has it."""
+        self._rows.append(rows)
+
     @property
     def rows(self) -> NDArray[np.float64]:
         """x, y, width, height and confidence as rows of numbers: shape (5, n). The same array at every call."""

@@ -120,9 +120,9 @@ def _read_columns(items: Sequence[Any], width: int, height: int) -> tuple[Object
         return None
     given, has_extras = _by_key(items)
     boxes: Sequence[Sequence[float]] = [given[name] for name in _BOX]
-    types = list(map(type, chain(*boxes)))
-    is_float = types.count(float) == len(types)
-    if not is_float and not {float, int}.issuperset(types):  # bool is no number here
+    types = set(map(type, chain(*boxes)))
+    is_float = types == {float}
+    if not types <= {float, int}:  # bool is no number here
         return None
     numbers = np.array(boxes, np.float64)
     if not ((numbers >= _LEAST) & (numbers <= _MOST)).all():
@@ -145,6 +145,7 @@ def _read_columns(items: Sequence[Any], width: int, height: int) -> tuple[Object
         class_id=_class_ids(given["class_id"]) if "class_id" in given else [-1] * count,
         optional={name: values for name, values in optional.items() if values.count(None) < count},
     )
+    columns.keep_rows(numbers)
     return columns, dropped_extras
 
 
