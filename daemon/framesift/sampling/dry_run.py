@@ -263,7 +263,7 @@ class DryRun:
     def _decided(
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, number: int
     ) -> DryRunResult:
-        captured, now = frame.captured, Moment(self._at_s, self._at_s, frame.captured.boot_id)
+        captured = frame.captured
         matched = tuple(match.strategy for match in decision.matches)
         failures = tuple(map(str, decision.failures))
         excluded = {one.strategy: one.why for one in decision.excluded}
@@ -274,6 +274,7 @@ class DryRun:
         )
         if decision.refusal is not None:
             return result
+        now = Moment(self._at_s, self._at_s, captured.boot_id)
         limits, rules = self._limits, of.rules
         selected = limits.pacing.select(decision.matches, rules, of.sampler.pacing_score, captured.wall_s)
         answer: str | RefusalReason = selected.refusal or RefusalReason.OUTSCORED

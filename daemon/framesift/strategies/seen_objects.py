@@ -43,9 +43,9 @@ class Continuity:
         return does
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class BoxSet:
-    """Boxes that are compared with several others.
+    """Boxes that are compared with several others. Nobody changes it.
 
     corners: left, top, right and bottom in pixels, each a row: shape (4, n). areas: in square pixels, shape (n,).
     """
@@ -80,9 +80,9 @@ class BoxSet:
         return np.asarray(common)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class SeenObjects:
-    """The objects of one frame that count.
+    """The objects of one frame that count. Nobody changes them.
 
     classes: the hashes of their names, shape (n,). trackers: what the model calls each over time, as text, "" where it
     says nothing, shape (n,). size: width and height of the frame in pixels.
