@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from framesift.frame import Pixels
 from framesift.models.model import ModelLoadError
@@ -103,6 +104,25 @@ def test_stretching_gives_up_the_aspect() -> None:
     assert np.array_equal(prepared.tensor[0, 0, :16], np.full((16, 64), 200.0))
     assert np.array_equal(prepared.tensor[0, 0, 16:], np.zeros((16, 64)))
     assert prepared.to_picture(np.array([[0.0, 0.0, 64.0, 16.0]])).tolist() == [[0.0, 0.0, 64.0, 32.0]]
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 150), (96, 192), (32, 300), (20, 40)])
+def test_smoothing_averages_as_pillow_does(height: int, width: int) -> None:
+    def weights(side: int, wanted: int) -> NDArray[np.float64]:
+        """What each pixel of `side` counts for each of `wanted`: a triangle as wide as two of them."""
+        scale = max(1.0, side / wanted)
+        middles = (np.arange(wanted)[:, None] + 0.5) * side / wanted
+        away = np.abs(np.arange(side)[None] + 0.5 - middles) / scale
+        triangle = np.maximum(0.0, 1 - away)
+        return np.asarray(triangle / triangle.sum(axis=1, keepdims=True))
+
+    pixels = np.asarray(cv2.GaussianBlur(noise(height, width), (0, 0), 0.7), np.uint8)
+    exact = weights(height, 32) @ pixels[:, :, 2].astype(float) @ weights(width, 64).T
+    smooth, sampled = (
+        preparation(Resize.STRETCH, smooths=smooths)(pixels).tensor[0, 0].astype(float) for smooths in (True, False)
+    )
+    assert np.abs(smooth - exact).mean() < 3
+    assert max(height / 32, width / 64) < 2 or np.abs(sampled - exact).mean() > 6
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

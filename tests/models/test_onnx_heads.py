@@ -493,7 +493,7 @@ def test_a_transformer_is_told_the_size_and_that_all_pixels_count(tmp_path: Path
     onnx.save(onnx.parser.parse_model(TRANSFORMER), str(tmp_path / "n.onnx"))
     network = model(tmp_path / "n.onnx", class_names=["a", "b"])
     assert "n.onnx: rtdetr, 320 x 192" in network.description
-    assert "stretched; RGB, pixels from 0 to 1, mean 0, std 1" in network.notes.preprocessing
+    assert "stretched, smoothed where it shrinks; RGB, pixels from 0 to 1, mean 0, std 1" in network.notes.preprocessing
     first, second = found(network, blank(400, 800)).objects
     assert (first.x, first.y, first.width, first.height) == pytest.approx((400, 300, 400, 200))
     assert (first.class_name, first.confidence) == ("b", 0.75)

@@ -54,3 +54,8 @@ class FamilyMatch:
     keypoints: tuple[int, int] | None = None
     first_class_id: int = 0
     per_picture: bool = True
+
+    @property
+    def smooths(self) -> bool:
+        """Whether its exporter's own program smooths pictures when it shrinks them; Ultralytics' RT-DETR does not."""
+        return self.family is Family.DETR or (self.family is Family.RTDETR and len(self.output_indices) > 1)

@@ -140,8 +140,10 @@ def guessed_preprocessing(settings: OnnxSettings, family: Family, graph_input: G
     return f"{', '.join(open_keys)}: left open by the graph and its metadata, and guessed" if open_keys else ""
 
 
-def preprocessing_for(settings: OnnxSettings, family: Family, graph_input: GraphInput) -> Preprocessing:
-    """How pictures are prepared for a network of this family. Raises ModelLoadError."""
+def preprocessing_for(
+    settings: OnnxSettings, family: Family, graph_input: GraphInput, smooths: bool = False
+) -> Preprocessing:
+    """How pictures are prepared for a network of this family. smooths: as of Preprocessing. Raises ModelLoadError."""
     if graph_input.value_type == "uint8":
         for key in ("scale", "mean", "std"):
             if getattr(settings, key) is not None:
@@ -173,6 +175,7 @@ def preprocessing_for(settings: OnnxSettings, family: Family, graph_input: Graph
         resize=resize,
         centred=centred,
         rounds_down=is_yolox,
+        smooths=smooths,
         rgb=settings.colour == "rgb" if settings.colour else not is_yolox,
         scale=settings.scale or scale,
         mean=settings.mean or mean,

@@ -91,7 +91,7 @@ class OnnxModel:
             match = replace(match, first_class_id=settings.first_class_id)
         if settings.class_names == "coco" and match.family in COUNTING_FAMILIES:  # by category
             names = tuple(coco.NAMES_BY_CATEGORY_ID.values())
-        self._prepare = graph_input.preprocessing_for(settings, match.family, self._input)
+        self._prepare = graph_input.preprocessing_for(settings, match.family, self._input, match.smooths)
         run = [outputs[index] for index in match.output_indices]
         self._head_outputs = len(run)
         if embedding is not None and embedding not in run:

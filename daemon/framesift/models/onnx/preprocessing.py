@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,8 +50,9 @@ class Preprocessing:
     height, width: of its input in pixels. centred: letterbox bars on both sides (otherwise to the right and below).
     rgb: the order of its channels (otherwise bgr). A value is (pixel x scale - mean) / std, with mean and std in that
     order. rounds_down: a letterboxed picture's sides are rounded down, and both are scaled alike (otherwise to the
-    nearest pixel, each with its own scale). channels_last: shape (1, height, width, 3). value_type: of its input; uint8
-    means unchanged pixels.
+    nearest pixel, each with its own scale). smooths: where a stretched picture shrinks, pixels are averaged, as Pillow
+    and torchvision do it (otherwise some are taken, as OpenCV does it). channels_last: shape (1, height, width, 3).
+    value_type: of its input; uint8 means unchanged pixels.
     """
 
     height: int
@@ -62,6 +64,7 @@ class Preprocessing:
     mean: PerChannel = (0.0, 0.0, 0.0)
     std: PerChannel = (1.0, 1.0, 1.0)
     rounds_down: bool = False
+    smooths: bool = False
     channels_last: bool = False
     value_type: Literal["float32", "float16", "uint8"] = "float32"
 
@@ -69,7 +72,7 @@ class Preprocessing:
         """The same as a text."""
         interpolation = {
             Resize.LETTERBOX: f"letterboxed, grey bars {'on both sides' if self.centred else 'to the right and below'}",
-            Resize.STRETCH: "stretched",
+            Resize.STRETCH: "stretched, smoothed where it shrinks" if self.smooths else "stretched",
             Resize.CROP: "the middle cut out",
         }[self.resize]
         values = f"pixels from 0 to {255 * self.scale:.4g}, mean {_joined(self.mean)}, std {_joined(self.std)}"
@@ -122,6 +125,8 @@ class Preprocessing:
             )
         if self.resize is Resize.STRETCH:
             scale_x, scale_y = width / self.width, height / self.height
+            if self.smooths:
+                pixels = _smoothed(pixels, scale_x, scale_y)
             return _resized(pixels, self.height, self.width, cv2.INTER_LINEAR), 0.0, 0.0, scale_x, scale_y
         ratio = min(self.height / height, self.width / width)
         rounded = int if self.rounds_down else round
@@ -134,6 +139,25 @@ class Preprocessing:
             return canvas, float(left), float(top), 1 / ratio, 1 / ratio
         # Each axis has its own ratio, because of rounding to whole pixels.
         return canvas, float(left), float(top), width / new_w, height / new_h
+
+
+def _smoothed(pixels: Pixels, scale_x: float, scale_y: float) -> Pixels:
+    """The picture, averaged over the pixels that become one: with a triangle of twice their number.
+
+    The sampling that follows averages two neighbours, which is taken off here: their spreads add up as squares.
+    """
+    if max(scale_x, scale_y) <= 1:
+        return pixels
+    across, down = (_triangle(math.sqrt(max(1.0, scale) ** 2 - 1)) for scale in (scale_x, scale_y))
+    return np.asarray(cv2.sepFilter2D(pixels, -1, across, down, borderType=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _triangle(half: float) -> NDArray[np.float32]:
+    """Weights that fall from the middle to 0 at `half` pixels from it; their sum is 1."""
+    steps = np.arange(-math.floor(half), math.floor(half) + 1)
+    weights = np.maximum(0.0, 1.0 - np.abs(steps) / max(half, 1.0))
+    normed: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+    return normed
 
 
 def _joined(channels: PerChannel) -> str:
