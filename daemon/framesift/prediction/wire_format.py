@@ -68,6 +68,7 @@ _RARE = frozenset(("original_image", "mask_metadata", "resolved_model"))
 _NEVER_EXTRAS = _KNOWN | _RARE
 # A network's own masks may be larger than a small picture. Each is decoded, so their size is bounded.
 _MAX_GRID_PIXELS = 2**20
+_LONGEST_SIDE = 100_000
 
 __all__ = [
     "MAX_COORDINATE",
@@ -206,13 +207,17 @@ def _task_of(columns: ObjectColumns) -> Task:
 
 def _size(image: Mapping[str, Any], name: str = "image") -> tuple[int, int]:
     """Width and height of the `image` in an answer, or of another one of that name."""
-    sides: list[int] = []
-    for side in ("width", "height"):
-        value = read_finite(image.get(side))
-        if value is None or not 1 <= value <= 100_000:
-            raise ValueError(f"{name}.{side}: {image.get(side)!r:.60} is not a number of pixels")
-        sides.append(int(value))
-    return sides[0], sides[1]
+    width, height = image.get("width"), image.get("height")
+    if type(width) is int and type(height) is int and 0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE:
+        return width, height  # nearly always
+    return _side(width, f"{name}.width"), _side(height, f"{name}.height")
+
+
+def _side(value: object, name: str) -> int:
+    number = read_finite(value)
+    if number is None or not 1 <= number <= _LONGEST_SIDE:
+        raise ValueError(f"{name}: {value!r:.60} is not a number of pixels")
+    return int(number)
 
 
 def _original_size(payload: Mapping[str, Any]) -> tuple[int, int]:
