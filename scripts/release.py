@@ -128,7 +128,9 @@ def deb_config(stage: Path, version: str, architecture: str, python: tuple[int, 
                 if path.is_file()
             ),
         ],
-        "scripts": {"postinstall": "scripts/deb/postinstall", "preremove": "scripts/deb/preremove"},
+        "scripts": {
+            f"{when}{what}": f"scripts/deb/{when}{what}" for when in ("pre", "post") for what in ("install", "remove")
+        },
     }
 
 

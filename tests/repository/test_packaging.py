@@ -102,6 +102,7 @@ def section(name: str) -> list[str]:
         "Restart=on-failure",
         "RestartSec=5",
         "RestartPreventExitStatus=2",
+        "TimeoutStartSec=15min",
         "TimeoutStopSec=20",
         "KillMode=mixed",
         "StateDirectory=framesift",

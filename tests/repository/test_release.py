@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -80,5 +81,31 @@ def test_the_debian_package_is_for_one_python_and_keeps_changed_settings(release
     assert config["depends"] == ["python3 (>= 3.11)", "python3 (<< 3.12)"]
     settings = [one for one in config["contents"] if one["dst"].startswith("/etc/framesift")]
     assert [(one["dst"], one["type"]) for one in settings] == [("/etc/framesift/framesift.yaml", "config|noreplace")]
-    for script in config["scripts"].values():
-        assert (ROOT / script).stat().st_mode & 0o111
+
+
+SCRIPTS = sorted((ROOT / "scripts" / "deb").iterdir())
+
+
+def test_each_script_of_the_debian_package_is_in_it(release: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "etc" / "framesift").mkdir(parents=True)
+    scripts = release.deb_config(tmp_path, "0.3.0", "arm64", (3, 11))["scripts"]
+    assert scripts == {path.name: f"scripts/deb/{path.name}" for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_shells_read_the_scripts_of_the_debian_package(script: Path) -> None:
+    result = subprocess.run(["sh", "-n", str(script)], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert script.stat().st_mode & 0o111
+
+
+def test_a_purge_of_the_debian_package_removes_the_folders_and_the_user_that_it_made() -> None:
+    made = (ROOT / "scripts" / "deb" / "postinstall").read_text()
+    removed = (ROOT / "scripts" / "deb" / "postremove").read_text()
+    folders = re.findall(r"^install -d .* (/\S+)$", made, re.MULTILINE)
+    (gone,) = (line.split()[2:] for line in removed.splitlines() if line.strip().startswith("rm -rf "))
+    assert folders
+    for folder in folders:
+        assert any(Path(folder).is_relative_to(path) for path in gone), folder
+    assert "useradd" in made
+    assert "userdel" in removed
