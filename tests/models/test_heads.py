@@ -106,8 +106,9 @@ def test_stretching_gives_up_the_aspect() -> None:
     assert prepared.to_picture(np.array([[0.0, 0.0, 64.0, 16.0]])).tolist() == [[0.0, 0.0, 64.0, 32.0]]
 
 
-@pytest.mark.parametrize(("height", "width"), [(70, 150), (96, 192), (32, 300), (20, 40)])
-def test_smoothing_averages_as_pillow_does(height: int, width: int) -> None:
+def resized_by_pillow(plane: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
+    """As Pillow's bilinear filter does it, without rounding: what becomes one pixel counts by a triangle."""
+
     def weights(side: int, wanted: int) -> NDArray[np.float64]:
         """What each pixel of `side` counts for each of `wanted`: a triangle as wide as two of them."""
         scale = max(1.0, side / wanted)
@@ -116,8 +117,17 @@ def test_smoothing_averages_as_pillow_does(height: int, width: int) -> None:
         triangle = np.maximum(0.0, 1 - away)
         return np.asarray(triangle / triangle.sum(axis=1, keepdims=True))
 
-    pixels = np.asarray(cv2.GaussianBlur(noise(height, width), (0, 0), 0.7), np.uint8)
-    exact = weights(height, 32) @ pixels[:, :, 2].astype(float) @ weights(width, 64).T
+    return np.asarray(weights(plane.shape[0], height) @ plane.astype(float) @ weights(plane.shape[1], width).T)
+
+
+def soft_noise(height: int, width: int) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(noise(height, width), (0, 0), 0.7), np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(70, 150), (96, 192), (32, 300), (20, 40)])
+def test_smoothing_averages_as_pillow_does(height: int, width: int) -> None:
+    pixels = soft_noise(height, width)
+    exact = resized_by_pillow(pixels[:, :, 2], 32, 64)
     smooth, sampled = (
         preparation(Resize.STRETCH, smooths=smooths)(pixels).tensor[0, 0].astype(float) for smooths in (True, False)
     )
@@ -130,9 +140,22 @@ def test_cropping_keeps_the_aspect_and_the_middle(factor: int) -> None:
     pixels = np.zeros((48 * factor, 64 * factor, 3), np.uint8)
     pixels[8 * factor : 40 * factor] = 200
     prepared = preparation(Resize.CROP)(pixels)
-    assert np.array_equal(prepared.tensor[0, 0], np.full((32, 64), 200.0))
+    inner = prepared.tensor[0, 0, 1:-1]  # a shrunk row at the edge has a little of what lies beyond it
+    assert np.array_equal(inner, np.full((30, 64), 200.0))
+    assert prepared.tensor[0, 0, 0].tolist() == pytest.approx([200.0 if factor == 1 else 175.0] * 64, abs=8)
     back = prepared.to_picture(np.array([[0.0, 0.0, 64.0, 32.0]]))
     assert back.tolist() == [[0.0, 8.0 * factor, 64.0 * factor, 40.0 * factor]]
+
+
+@pytest.mark.parametrize(("whole", "factor"), [((48, 64), 3.0), ((32, 100), 2.5), ((41, 64), 1.0), ((32, 76), 0.5)])
+def test_cropping_is_the_middle_of_the_whole_picture_as_pillow_shrinks_it(
+    whole: tuple[int, int], factor: float
+) -> None:
+    height, width = (round(side * factor) for side in whole)
+    pixels = soft_noise(height, width)
+    top, left = round((whole[0] - 32) / 2), round((whole[1] - 64) / 2)
+    exact = resized_by_pillow(pixels[:, :, 2], *whole)[top : top + 32, left : left + 64]
+    assert np.abs(preparation(Resize.CROP)(pixels).tensor[0, 0].astype(float) - exact).mean() < 3
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.sampled_from(list(Resize)))

@@ -108,21 +108,7 @@ class Preprocessing:
         """The picture at the network's size; offset x, y and scale x, y for the way back."""
         height, width = pixels.shape[:2]
         if self.resize is Resize.CROP:
-            ratio = max(self.height / height, self.width / width)
-            cut_h = min(height, max(1, round(self.height / ratio)))
-            cut_w = min(width, max(1, round(self.width / ratio)))
-            top, left = (height - cut_h) // 2, (width - cut_w) // 2
-            cut = pixels[top : top + cut_h, left : left + cut_w]
-            # Classifiers are trained on photographs that were smoothed when they were shrunk.
-            interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-            scale_x, scale_y = cut_w / self.width, cut_h / self.height
-            return (
-                _resized(cut, self.height, self.width, interpolation),
-                -left / scale_x,
-                -top / scale_y,
-                scale_x,
-                scale_y,
-            )
+            return self._cropped(pixels)
         if self.resize is Resize.STRETCH:
             scale_x, scale_y = width / self.width, height / self.height
             if self.smooths:
@@ -139,6 +125,36 @@ class Preprocessing:
             return canvas, float(left), float(top), 1 / ratio, 1 / ratio
         # Each axis has its own ratio, because of rounding to whole pixels.
         return canvas, float(left), float(top), width / new_w, height / new_h
+
+    def _cropped(self, pixels: Pixels) -> tuple[Pixels, float, float, float, float]:
+        """See `_fitted`. As torchvision does it: the picture is shrunk as Pillow does, and its middle cut out.
+
+        Only what is left of it is worked on.
+        """
+        height, width = pixels.shape[:2]
+        ratio = max(self.height / height, self.width / width)
+        whole_h, whole_w = max(self.height, int(height * ratio)), max(self.width, int(width * ratio))
+        top, left = round((whole_h - self.height) / 2), round((whole_w - self.width) / 2)
+        scale_x, scale_y = width / whole_w, height / whole_h
+        from_y, to_y = _needed(top, self.height, scale_y, height)
+        from_x, to_x = _needed(left, self.width, scale_x, width)
+        cut = _smoothed(pixels[from_y:to_y, from_x:to_x], scale_x, scale_y)
+        # Where the middle of each pixel lies in what was cut out.
+        begin_x, begin_y = (left + 0.5) * scale_x - 0.5 - from_x, (top + 0.5) * scale_y - 0.5 - from_y
+        sampled = cv2.warpAffine(
+            cut,
+            np.array([[scale_x, 0.0, begin_x], [0.0, scale_y, begin_y]]),
+            (self.width, self.height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(sampled, np.uint8), -float(left), -float(top), scale_x, scale_y
+
+
+def _needed(first: int, count: int, scale: float, side: int) -> tuple[int, int]:
+    """Which pixels of a side are needed for so many of the shrunk picture, from `first` on."""
+    margin = math.ceil(2 * scale)
+    return max(0, math.floor(first * scale) - margin), min(side, math.ceil((first + count) * scale) + margin)
 
 
 def _smoothed(pixels: Pixels, scale_x: float, scale_y: float) -> Pixels:
