@@ -12,6 +12,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from framesift.clock.clock import Clock
@@ -37,6 +38,8 @@ _LATELY = 10  # writes, to tell how many frames a second there are
 MAX_PENDING = 1000  # decisions of a second that get a line of their own
 MAX_ENDED = 60  # seconds that wait to be written
 
+_Line = tuple[bytes, RefusedThumbnail | None]  # and the thumbnail that it may get
+
 
 @dataclass(slots=True)
 class _StreamCounts:
@@ -55,18 +58,13 @@ class _StreamCounts:
 
 @dataclass(slots=True)
 class _Second:
-    """What was decided on all streams in one second: about one, and more where nobody ended it in time.
-
-    quota: what was used at its end.
-    """
+    """What was decided on all streams in one second: about one, and more where nobody ended it in time."""
 
     since_s: float
-    until_s: float = 0.0
     streams: defaultdict[str, _StreamCounts] = field(default_factory=lambda: defaultdict(_StreamCounts))
     pending: list[FrameDecision] = field(default_factory=list)
     settled: list[tuple[str, str, float, str | RefusalReason]] = field(default_factory=list)
     unrecorded: int = 0
-    quota: QuotaByStrategy = field(default_factory=dict)
 
     def decided(self) -> dict[str, int]:
         """How many frames it was decided on, by stream."""
@@ -76,18 +74,18 @@ class _Second:
         """Whether a decision has a line of its own."""
         return bool(self.pending) or any(counts.nearest for counts in self.streams.values())
 
-    def lines(self) -> Iterator[tuple[bytes, RefusedThumbnail | None]]:
-        """What is to be written, the decisions in the order of their frames, and the thumbnail that a line may get."""
+    def lines(self, until_s: float, quota: QuotaByStrategy) -> Iterator[_Line]:
+        """What is to be written, the decisions in the order of their frames. quota: what was used at its end."""
         nearest = (one for counts in self.streams.values() for _, one in counts.nearest.values())
         for decision in sorted([*self.pending, *nearest], key=lambda one: one.captured_s):
-            yield decision_line(decision, self.quota), decision.thumbnail
+            yield decision_line(decision, quota), decision.thumbnail
         for settled in self.settled:
             yield outcome_line(*settled), None
         for name, counts in self.streams.items():
             by_key = {"matched": counts.matched, "accepted": counts.accepted, "refused": counts.refused}
-            yield counts_line(name, self.since_s, self.until_s, by_key, counts.best), None
+            yield counts_line(name, self.since_s, until_s, by_key, counts.best), None
         if self.unrecorded:
-            yield span_line("unrecorded", self.since_s, self.until_s, decisions=self.unrecorded), None
+            yield span_line("unrecorded", self.since_s, until_s, decisions=self.unrecorded), None
 
 
 class DecisionRecord(BackgroundWriter):
@@ -120,9 +118,10 @@ class DecisionRecord(BackgroundWriter):
         self._hour = LastHour()
         self._writes_in_s = 0
         self._writing = threading.Lock()
+        self._ending = threading.Lock()
         self._lock = threading.Lock()  # of everything below
         self._second = _Second(self._started_s)
-        self._ended: list[_Second] = []  # what is not written yet
+        self._ended: list[list[_Line]] = []  # of each second that is not written yet
         self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
@@ -248,7 +247,7 @@ class DecisionRecord(BackgroundWriter):
             ended, self._ended = self._ended, []
             until_s = self._second.since_s
         if files is not None:
-            made = [line for second in ended for line in second.lines()]
+            made = list(chain.from_iterable(ended))
             if self._thumbnails is None:
                 lines += [line for line, _ in made]
             else:
@@ -256,8 +255,14 @@ class DecisionRecord(BackgroundWriter):
             self._write(files, [*lines, stop_line(until_s)] if is_last else lines)
 
     def end_second(self) -> None:
-        """Let `last_hour` and `speeds` know of all that was decided until now. Never waits for the disk."""
-        until_s = self._clock.now().wall_s
+        """Let `last_hour` and `speeds` know of all that was decided until now. Never waits for the disk.
+
+        The lines are made here, since they are smaller than predictions.
+        """
+        with self._ending:
+            self._end_second(self._clock.now().wall_s)
+
+    def _end_second(self, until_s: float) -> None:
         with self._lock:
             has_decisions = self._files is not None and self._second.has_decisions()
         quota = self._quota() if has_decisions else {}
@@ -266,9 +271,10 @@ class DecisionRecord(BackgroundWriter):
                 return
             ended, self._second = self._second, _Second(until_s)
             self._lately.append((until_s - ended.since_s, ended.decided()))
-            if self._files is not None and (ended.streams or ended.pending or ended.settled):
-                ended.until_s, ended.quota = until_s, quota
-                self._ended.append(ended)
+        if self._files is not None and (ended.streams or ended.pending or ended.settled):
+            lines = list(ended.lines(until_s, quota))
+            with self._lock:
+                self._ended.append(lines)
         for stream, one in ended.streams.items():
             matched, accepted, refused = one.matched, one.accepted, one.refused
             self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
