@@ -172,6 +172,14 @@ def test_any_picture_fits_and_finds_its_way_back(height: int, width: int, resize
     assert y2 < height + 1e-6
 
 
+def test_fractions_between_pixels_stay_where_the_network_takes_fractions() -> None:
+    pixels = noise(100, 90)
+    expected = cv2.resize(pixels.astype(np.float32), (64, 32))[:, :, ::-1].transpose(2, 0, 1)
+    assert np.array_equal(preparation(Resize.STRETCH, rounds=False)(pixels).tensor[0], expected)
+    whole = preparation(Resize.STRETCH, rounds=False, value_type="uint8")(pixels).tensor
+    assert np.array_equal(whole, preparation(Resize.STRETCH, value_type="uint8")(pixels).tensor)
+
+
 def test_a_picture_is_resized_as_opencv_does() -> None:
     pixels = noise(100, 90)
     expected = cv2.resize(pixels, (64, 32), interpolation=cv2.INTER_LINEAR)[:, :, ::-1]

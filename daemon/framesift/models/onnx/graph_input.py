@@ -176,6 +176,7 @@ def preprocessing_for(
         centred=centred,
         rounds_down=is_yolox,
         smooths=smooths,
+        rounds=family is not Family.RFDETR,
         rgb=settings.colour == "rgb" if settings.colour else not is_yolox,
         scale=settings.scale or scale,
         mean=settings.mean or mean,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from framesift.frame import Pixels
 from framesift.models.onnx.onnx_settings import PerChannel, Resize
 
+_Pixels = NDArray[np.uint8] | NDArray[np.float32]
+
 GREY = 114  # the colour of the bars with which detectors are trained
 
 
@@ -51,8 +53,9 @@ class Preprocessing:
     rgb: the order of its channels (otherwise bgr). A value is (pixel x scale - mean) / std, with mean and std in that
     order. rounds_down: a letterboxed picture's sides are rounded down, and both are scaled alike (otherwise to the
     nearest pixel, each with its own scale). smooths: where a stretched picture shrinks, pixels are averaged, as Pillow
-    and torchvision do it (otherwise some are taken, as OpenCV does it). channels_last: shape (1, height, width, 3).
-    value_type: of its input; uint8 means unchanged pixels.
+    and torchvision do it (otherwise some are taken, as OpenCV does it). rounds: what lies between the pixels of a
+    stretched picture becomes whole numbers, as those do it (otherwise fractions stay). channels_last: shape (1, height,
+    width, 3). value_type: of its input; uint8 means unchanged pixels.
     """
 
     height: int
@@ -65,6 +68,7 @@ class Preprocessing:
     std: PerChannel = (1.0, 1.0, 1.0)
     rounds_down: bool = False
     smooths: bool = False
+    rounds: bool = True
     channels_last: bool = False
     value_type: Literal["float32", "float16", "uint8"] = "float32"
 
@@ -92,7 +96,7 @@ class Preprocessing:
             tensor = self._floats(picture)
         return PreparedPicture(tensor, offset_x, offset_y, scale_x, scale_y)
 
-    def _floats(self, picture: Pixels) -> NDArray[np.floating]:
+    def _floats(self, picture: _Pixels) -> NDArray[np.floating]:
         sides = (self.height, self.width)
         tensor = np.empty((1, *sides, 3) if self.channels_last else (1, 3, *sides), np.float32)
         planes = tensor[0].transpose(2, 0, 1) if self.channels_last else tensor[0]
@@ -104,7 +108,7 @@ class Preprocessing:
                 planes[channel] -= np.float32(self.mean[channel] / std)
         return tensor.astype(np.float16) if self.value_type == "float16" else tensor
 
-    def _fitted(self, pixels: Pixels) -> tuple[Pixels, float, float, float, float]:
+    def _fitted(self, pixels: Pixels) -> tuple[_Pixels, float, float, float, float]:
         """The picture at the network's size; offset x, y and scale x, y for the way back."""
         height, width = pixels.shape[:2]
         if self.resize is Resize.CROP:
@@ -113,14 +117,17 @@ class Preprocessing:
             scale_x, scale_y = width / self.width, height / self.height
             if self.smooths:
                 pixels = _smoothed(pixels, scale_x, scale_y)
-            return _resized(pixels, self.height, self.width, cv2.INTER_LINEAR), 0.0, 0.0, scale_x, scale_y
+            stretched: _Pixels = pixels
+            if not self.rounds and self.value_type != "uint8":
+                stretched = pixels.astype(np.float32)
+            return _resized(stretched, self.height, self.width), 0.0, 0.0, scale_x, scale_y
         ratio = min(self.height / height, self.width / width)
         rounded = int if self.rounds_down else round
         new_h, new_w = max(1, rounded(height * ratio)), max(1, rounded(width * ratio))
         top = (self.height - new_h) // 2 if self.centred else 0
         left = (self.width - new_w) // 2 if self.centred else 0
         canvas = np.full((self.height, self.width, 3), GREY, np.uint8)
-        canvas[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w, cv2.INTER_LINEAR)
+        canvas[top : top + new_h, left : left + new_w] = _resized(pixels, new_h, new_w)
         if self.rounds_down:
             return canvas, float(left), float(top), 1 / ratio, 1 / ratio
         # Each axis has its own ratio, because of rounding to whole pixels.
@@ -181,7 +188,8 @@ def _joined(channels: PerChannel) -> str:
     return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
-def _resized(pixels: Pixels, height: int, width: int, interpolation: int) -> Pixels:
+def _resized(pixels: _Pixels, height: int, width: int) -> _Pixels:
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
+    resized: _Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return resized
