@@ -3,9 +3,9 @@
 docs/models.md has the outcome. The exporters are not among the project's requirements; give them an environment of
 their own (YOLOX: `pip install --no-deps --no-build-isolation yolox` and `pip install loguru tabulate pycocotools`):
 
-    python3 -m venv /tmp/exporters
-    /tmp/exporters/bin/pip install -e '.[onnx,opencv]' torch torchvision onnx onnxscript ultralytics transformers rfdetr
-    /tmp/exporters/bin/python scripts/compare_exporters.py                # all of them, or the names of some
+    python3 -m venv build/exporters
+    build/exporters/bin/pip install -e '.[onnx,opencv]' torch torchvision onnx onnxscript ultralytics transformers rfdetr
+    build/exporters/bin/python scripts/compare_exporters.py                # all of them, or the names of some
 
 An object counts as the same with the same class, an IoU of 0.95, a confidence within 0.01, a mask with an IoU of 0.95
 and keypoints within a pixel. Objects whose confidence is within 0.01 of the threshold may be in one list alone.
