@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,5 +19,6 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[st
 
 def write(page: Callable[[], str], name: str) -> None:
     """Writes the page to docs/`name`, or to the file that the command line names."""
-    file = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / name
-    file.write_text(page(), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=f"Writes docs/{name} from the code.")
+    parser.add_argument("file", nargs="?", type=Path, default=ROOT / "docs" / name, help="written in its place")
+    parser.parse_args().file.write_text(page(), encoding="utf-8")
