@@ -4,7 +4,8 @@ docs/models.md has the outcome. The exporters are not among the project's requir
 their own (YOLOX: `pip install --no-deps --no-build-isolation yolox` and `pip install loguru tabulate pycocotools`):
 
     python3 -m venv build/exporters
-    build/exporters/bin/pip install -e '.[onnx,opencv]' torch torchvision onnx onnxscript ultralytics transformers rfdetr
+    build/exporters/bin/pip install -e '.[onnx,opencv]' torch torchvision \
+        onnx onnxscript ultralytics transformers rfdetr
     build/exporters/bin/python scripts/compare_exporters.py                # all of them, or the names of some
 
 An object counts as the same with the same class, an IoU of 0.95, a confidence within 0.01, a mask with an IoU of 0.95
