@@ -131,7 +131,9 @@ def _of_limits(spool: SpoolBooks, platform: PlatformBooks) -> list[str]:
     for (_, kind, start_s), count in spool.used.items():
         if kind is Window.DAILY:
             days[start_s] += count
-    found += [f"{n} are charged on the day {start}, of {MOST_A_BATCH}" for start, n in days.items() if n > MOST_A_BATCH]
+    # A batch has what the platform counts in it: an evicted frame keeps its charge, but not its place there.
+    most = MOST_A_BATCH + spool.left.get("evicted", 0)
+    found += [f"{n} are charged on the day {start}, of {most}" for start, n in days.items() if n > most]
     found += [
         f"{n} uploads in the minute {minute}, the sink may have {MOST_SENT_A_MINUTE}"
         for minute, n in platform.uploads_a_minute.items()
