@@ -150,8 +150,10 @@ def _corners(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1024)
 def _no_trackers(count: int) -> NDArray[np.object_]:
-    """Of so many objects of a model that doesn't follow them. The same array at every call; nobody changes it."""
-    return np.full(count, "", object)
+    """Of so many objects of a model that doesn't follow them. The same array at every call, which can't be changed."""
+    made = np.full(count, "", object)
+    made.flags.writeable = False
+    return made
 
 
 def overlaps(one: Boxes, other: Boxes) -> NDArray[np.float64]:
