@@ -5,11 +5,11 @@ until its layer is chosen."""
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
 
@@ -275,51 +275,75 @@ def _most_exact(path: str, table: set[str]) -> str | None:
     return next((beginning for beginning in beginnings if beginning in table), None)
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    """The modules of framesift that this file imports, in whichever line."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+@dataclass(frozen=True)
+class Source:
+    """What a file of the package says. imports: modules of framesift, in whichever line. names: each name that it uses,
+    and each attribute with a dot before it, with the line."""
+
+    imports: set[str]
+    names: list[tuple[int, str]]
+
+
+def _source(file: Path) -> Source:
+    source = Source(set(), [])
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            source.names.append((node.lineno, f".{node.attr}"))
+        elif isinstance(node, ast.Name):
+            source.names.append((node.lineno, node.id))
+        elif isinstance(node, ast.Import):
+            source.imports.update(_modules([alias.name for alias in node.names]))
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            source = node.module or ""
-            names = [f"framesift.{a.name}" for a in node.names] if source == "framesift" else [source]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "framesift" and len(parts) > 1 and not parts[1].startswith("__"):
-                found.add(parts[1])
-    return found
+            assert node.level == 0, f"{_path(file)}:{node.lineno}: imports are absolute"
+            source.imports.update(
+                _modules([f"framesift.{a.name}" for a in node.names] if node.module == "framesift" else [node.module])
+            )
+    return source
+
+
+def _modules(names: list[str | None]) -> set[str]:
+    parts = [(name or "").split(".") for name in names]
+    return {of[1] for of in parts if of[0] == "framesift" and len(of) > 1 and not of[1].startswith("__")}
+
+
+@functools.cache
+def _sources() -> dict[Path, Source]:
+    return {file: _source(file) for file in _files()}
 
 
 def _layer(module: str) -> int:
     return next(number for number, layer in enumerate(LAYERS) if module in layer)
 
 
-@pytest.mark.parametrize("file", _files(), ids=_path)
-def test_a_module_imports_only_what_is_allowed(file: Path) -> None:
-    path = _most_exact(_path(file), set(ALLOWED))
-    assert path is not None, f"{_module(file)} has no layer yet: add it to LAYERS and ALLOWED"
-    forbidden = _imports(ast.parse(file.read_text(encoding="utf-8"))) - ALLOWED[path] - {_module(file)}
-    assert not forbidden, f"{_path(file)} may not import {', '.join(sorted(forbidden))}"
+def test_a_module_imports_only_what_is_allowed() -> None:
+    wrong: list[str] = []
+    for file, source in _sources().items():
+        path = _most_exact(_path(file), set(ALLOWED))
+        if path is None:
+            wrong.append(f"{_module(file)} has no layer yet: add it to LAYERS and ALLOWED")
+        elif forbidden := source.imports - ALLOWED[path] - {_module(file)}:
+            wrong.append(f"{_path(file)} may not import {', '.join(sorted(forbidden))}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", sorted(ALLOWED))
-def test_no_import_goes_upward(path: str) -> None:
-    module = path.split("/")[0]
-    upward = {other for other in ALLOWED[path] if _layer(other) >= _layer(module)}
-    assert not upward, f"{path} lies below {', '.join(sorted(upward))}, or beside it"
+def test_no_import_goes_upward() -> None:
+    wrong: list[str] = []
+    for path, allowed in ALLOWED.items():
+        module = path.split("/")[0]
+        if upward := {other for other in allowed if _layer(other) >= _layer(module)}:
+            wrong.append(f"{path} lies below {', '.join(sorted(upward))}, or beside it")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", sorted(ALLOWED))
-def test_what_nobody_imports_is_not_allowed_either(path: str) -> None:
-    files = [file for file in _files() if _most_exact(_path(file), set(ALLOWED)) == path]
-    assert files, f"{path} is gone: remove it from ALLOWED"
-    used = set().union(*(_imports(ast.parse(file.read_text(encoding="utf-8"))) for file in files))
-    unused = ALLOWED[path] - used
-    assert not unused, f"{path} no longer imports {', '.join(sorted(unused))}"
+def test_what_nobody_imports_is_not_allowed_either() -> None:
+    used: dict[str, set[str]] = {}
+    for file, source in _sources().items():
+        used.setdefault(_most_exact(_path(file), set(ALLOWED)) or "", set()).update(source.imports)
+    wrong = [f"{path} is gone: remove it from ALLOWED" for path in ALLOWED if path not in used]
+    for path, imports in used.items():
+        if unused := ALLOWED.get(path, set()) - imports:
+            wrong.append(f"{path} no longer imports {', '.join(sorted(unused))}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_module_stands_in_one_layer() -> None:
@@ -327,28 +351,32 @@ def test_every_module_stands_in_one_layer() -> None:
     assert sorted(modules) == sorted({_module(file) for file in _files()})
 
 
-@pytest.mark.parametrize("file", _files(), ids=_path)
-def test_only_settings_read_the_environment(file: Path) -> None:
-    if _most_exact(_path(file), MAY_READ_ENVIRONMENT) is not None:
-        return
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        used = isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
-        assert not used, f"{_path(file)}:{getattr(node, 'lineno', 0)} reads the environment"
+def test_only_settings_read_the_environment() -> None:
+    wrong = [
+        f"{_path(file)}:{line} reads the environment"
+        for file, source in _sources().items()
+        if _most_exact(_path(file), MAY_READ_ENVIRONMENT) is None
+        for line, name in source.names
+        if name in {".environ", ".getenv"}
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", _files(), ids=_path)
-def test_pixels_have_one_way_out(file: Path) -> None:
-    if _path(file) in MAY_ENCODE_PIXELS:
-        return
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-        assert name not in ENCODERS, f"{_path(file)}:{getattr(node, 'lineno', 0)} encodes pixels: {name}"
+def test_pixels_have_one_way_out() -> None:
+    wrong = [
+        f"{_path(file)}:{line} encodes pixels: {name}"
+        for file, source in _sources().items()
+        if _path(file) not in MAY_ENCODE_PIXELS
+        for line, name in source.names
+        if name.removeprefix(".") in ENCODERS
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", _files(), ids=_path)
-def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
-    lines = len(file.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, f"{_path(file)} has {lines} lines: it does two things"
+def test_a_file_can_be_read_in_one_sitting() -> None:
+    lines = {_path(file): len(file.read_text(encoding="utf-8").splitlines()) for file in _files()}
+    wrong = [f"{path} has {count} lines: it does two things" for path, count in lines.items() if count > MAX_LINES]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_package_opens_with_few_files() -> None:

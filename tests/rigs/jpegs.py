@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -15,9 +16,15 @@ APP0, APP1, APP2, APP13, APP14, COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE
 
 def scene(width: int = 320, height: int = 240) -> Pixels:
     """Smooth colours with some noise, as a camera gives them."""
+    return np.array(_scene(width, height))
+
+
+@functools.cache
+def _scene(width: int, height: int) -> Pixels:
     random = np.random.default_rng(1)
-    smooth = cv2.resize(random.integers(0, 255, (9, 12, 3), np.uint8), (width, height)).astype(int)
-    return np.asarray(np.clip(smooth + random.integers(-8, 9, smooth.shape), 0, 255), np.uint8)
+    smooth = cv2.resize(random.integers(0, 255, (9, 12, 3), np.uint8), (width, height)).astype(np.int16)
+    smooth += random.integers(-8, 9, smooth.shape, np.int8)
+    return np.asarray(np.clip(smooth, 0, 255, out=smooth), np.uint8)
 
 
 def jpeg_of(pixels: Pixels, *parameters: int) -> bytes:
