@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -18,6 +19,8 @@ def main() -> None:
     # What is imported stays. To look for garbage in it again and again is a quarter of a start; `run` takes the usual
     # threshold when it has imported all.
     gc.set_threshold(_WHILE_IMPORTING, *gc.get_threshold()[1:])
+    # Nor is garbage looked for at the end: that is a third of a short command. The registered first is called last.
+    atexit.register(gc.freeze)
     from framesift.cli.main import main as command
 
     command()

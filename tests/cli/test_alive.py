@@ -205,3 +205,12 @@ def test_a_port_that_nobody_holds_is_not_alive(folder: Path) -> None:
         place.bind(("127.0.0.1", 0))
         (folder / "framesift.yaml").write_text(f'status: {{bind: "127.0.0.1:{place.getsockname()[1]}"}}')
         assert not alive.is_alive(["status", "--alive"], {})
+
+
+def test_what_a_command_has_loaded_is_not_searched_for_garbage_at_its_end() -> None:
+    code = (
+        "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count()));"
+        "sys.argv = ['framesift', '--version']; from framesift.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.splitlines()[-1]) > 1000

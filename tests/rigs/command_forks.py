@@ -1,8 +1,8 @@
-"""Commands as forks of a process that has loaded framesift: a start costs 0.1 s of a core instead of 1 s.
+"""Commands as forks of a process that has loaded framesift: one costs 0.2 s of a core instead of 1 s.
 
 Each command is a process of its own, with its own folder, environment, output and exit code, and runs what
-`python -m framesift` runs. What it doesn't do again is to import the package; the command line itself, whose console
-is made for an environment, is imported after the fork.
+`python -m framesift` runs. What it doesn't do again is to import the package and its libraries; the command line
+itself, whose console is made for an environment, is imported after the fork.
 
     run(folder, ["status"], environment, timeout_s=60.0)
     process = ForkedCommand(folder, ["run"], environment)          # goes on; it is used like a subprocess.Popen
@@ -11,6 +11,8 @@ is made for an environment, is imported after the fork.
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
 import json
 import os
 import select
@@ -142,9 +144,10 @@ def run(
 def serve(number: int) -> None:
     """Forks for each request that comes from this socket. Returns in the forks; they run one command each."""
     before = dict(os.environ)
-    import framesift.service.service
-    import framesift.settings  # noqa: F401
-
+    for name in ("framesift.service.service", "framesift.settings", "requests", "rich.markup", "typer"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # no fork looks for garbage in what is loaded, which would copy all of its memory
     set_by_imports = {name: value for name, value in os.environ.items() if before.get(name) != value}
 
     requests = socket.socket(fileno=number)
