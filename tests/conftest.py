@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,6 +14,12 @@ import canaries
 # How long an example takes is the machine's business: tests share it with others.
 settings.register_profile("framesift", deadline=None)
 settings.load_profile("framesift")
+
+
+def pytest_collection_finish() -> None:
+    """All tests together are a million objects that stay: no search for garbage, of which some tests cause many, looks
+    at them."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,7 +39,7 @@ def _by_pattern(schema: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _fits(schema: dict[str, Any], data: object, root: dict[str, Any]) -> bool:
-    return not list(faults(schema, data, root))
+    return next(faults(schema, data, root), None) is None
 
 
 def _is(kind: str, data: object) -> bool:

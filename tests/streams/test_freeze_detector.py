@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -211,8 +212,13 @@ def half(picture: Pixels) -> Pixels:
     return np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+@functools.cache
+def street_by_day() -> list[Pixels]:
+    return [half(picture) for picture in real_pictures()[::10]]
+
+
 def scenes() -> dict[str, list[NDArray[np.float32]]]:
-    street = [half(picture).astype(np.float32) for picture in real_pictures()[::10]]
+    street = [picture.astype(np.float32) for picture in street_by_day()]
     wall = np.full(street[0].shape, 120.0, np.float32) + np.linspace(0.0, 20.0, street[0].shape[1])[None, :, None]
     return {
         "a street at night": [picture * 0.12 + 4.0 for picture in street],
@@ -235,7 +241,7 @@ def test_real_noise_behind_an_encoder_is_not_frozen(scene: str, encoder: str, tm
     ("encoder", "with_clock"), [({"crf": "23"}, False), ({"b": "300000"}, False), ({"b": "300000"}, True)]
 )
 def test_a_still_picture_behind_an_encoder_is_frozen(encoder: dict[str, str], with_clock: bool, tmp_path: Path) -> None:
-    picture = half(real_pictures()[0])
+    picture = street_by_day()[0]
     fps = 12
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
