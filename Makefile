@@ -1,6 +1,7 @@
 # make setup   .venv with the framesift command in it
 # make demo    the whole pipeline on a rendered street, in under a minute
-# make test    every test, under five minutes (ARGS="..." goes to pytest)
+# make test    every test, but of some long lists a part (ARGS="..." goes to pytest)
+# make exhaustive the rest of those lists: each seeded fault, each damage to a file; CI runs both
 # make install the system service, as root: user, program, settings, unit; again: an upgrade (docs/deploy.md)
 # make wheels  its requirements in a folder (WHEELS=wheels), for make install WHEELS=wheels without a network
 # make uninstall what install made; PURGE=1 also settings and data
@@ -28,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 INSTALLER = DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" WHEELS="$(WHEELS)" CV2="$(CV2)" PURGE="$(PURGE)" PYTHON="$(PYTHON)" scripts/install
 
-.PHONY: setup setup-dev demo install wheels uninstall test check pythons coverage platform torture soak deaths bench bench-learning release lock clean
+.PHONY: setup setup-dev demo install wheels uninstall test exhaustive check pythons coverage platform torture soak deaths bench bench-learning release lock clean
 
 setup: $(VENV)/.run
 setup-dev: $(VENV)/.dev
@@ -63,7 +64,10 @@ uninstall:
 	@$(INSTALLER) uninstall
 
 test: setup-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture and not exhaustive" $(ARGS)
+
+exhaustive: setup-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "exhaustive and not torture" $(ARGS)
 
 check: setup-dev
 	scripts/check

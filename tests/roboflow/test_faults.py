@@ -309,6 +309,7 @@ def test_an_outage_of_30_s_at_5_datapoints_a_second_costs_nothing(tmp_path: Path
         assert asked[-1].at_s - began_s < 120.0
 
 
+@pytest.mark.exhaustive  # with a sink that is no platform: tests/upload/test_outages.py
 def test_an_outage_of_a_day_buries_nothing(tmp_path: Path) -> None:
     with sidecar(tmp_path) as (rig, asked):
         for number in range(5):

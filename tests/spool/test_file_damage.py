@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
+from exhaustive import some_of
 from framesift.spool import SpoolTooNew, SpoolUnusable
 from framesift.spool.damaged_file import DamagedFile
 from framesift.spool.page_file import PAGE_BYTES
@@ -54,7 +55,7 @@ def damaged(built: Built, damage: Damage, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("how", [FLIPPED, ZEROED, FULL, RANDOM])
+@pytest.mark.parametrize("how", some_of([FLIPPED, ZEROED, FULL, RANDOM], lambda how: how == RANDOM))
 def test_whatever_a_byte_of_the_header_becomes_all_rows_are_there(small: Built, memory: Path, how: str) -> None:
     for damage in every_header_byte(how):
         folder = damaged(small, damage, memory / f"{how}-{damage.offset}")
@@ -79,7 +80,7 @@ def test_a_whole_header_that_is_gone_is_written_anew_in_its_place(small: Built, 
         spool.close()
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", some_of(range(4), lambda part: part == 0))
 def test_with_pages_zeroed_swapped_or_there_twice_the_rest_is_delivered(small: Built, memory: Path, part: int) -> None:
     trees = flips.trees(small.folder / "spool.db")
     survive_all(small, list(some_pages(trees, 12, part)), memory / f"pages-{part}")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
+from exhaustive import some_of
 from framesift.spool import SpoolTooNew, schema
 from framesift.spool.page_file import PAGE_BYTES
 from rigs import bit_flips as flips
@@ -54,7 +55,7 @@ def survive_all(built: Built, drawn: list[Flip], folder: Path, every: int = 1) -
     return kinds
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", some_of(range(5), lambda seed: seed == 0))
 def test_with_any_bit_of_its_pages_flipped_it_starts_and_delivers_all_that_can_be_read(
     small: Built, memory: Path, seed: int
 ) -> None:
@@ -68,29 +69,31 @@ def test_a_flipped_bit_of_the_log_loses_nothing_that_was_committed(small_with_lo
     assert set(kinds) <= {"put right", "nothing happened"}
 
 
-@pytest.mark.parametrize("bit", range(8))
-def test_no_byte_of_the_header_costs_a_single_row(small: Built, tmp_path: Path, bit: int) -> None:
+@pytest.mark.parametrize("bit", some_of(range(8), lambda bit: bit in (2, 5)))
+def test_no_byte_of_the_header_costs_a_single_row(small: Built, memory: Path, bit: int) -> None:
     before = rows_of(small.folder)
     for offset in range(bit % 4, 100, 4):  # each byte is tried with two of its bits
-        folder = flipped(small, Flip(offset, bit, HEADER), tmp_path / f"{offset}")
+        folder = flipped(small, Flip(offset, bit, HEADER), memory / f"header-{offset}")
         reports = RecordedReports()
         spool = make_spool(folder, ManualClock(), report=reports)
         spool.open()
         assert {row.id for row in spool.list_rows(limit=1000)} == before, (offset, reports.events)
         spool.close()
+        shutil.rmtree(folder)
 
 
-def test_no_bit_of_the_list_of_tables_costs_a_single_row(small: Built, tmp_path: Path) -> None:
+def test_no_bit_of_the_list_of_tables_costs_a_single_row(small: Built, memory: Path) -> None:
     before = rows_of(small.folder)
     content = (small.folder / "spool.db").read_bytes()
     pages = flips.trees(small.folder / "spool.db")["sqlite_master"]
     places = [page * PAGE_BYTES + at for page in pages for at in range(100 * (page == 0), PAGE_BYTES)]
     for number, place in enumerate([place for place in places if content[place]][::127]):
-        folder = flipped(small, Flip(place, number % 8, "sqlite_master"), tmp_path / f"{number}")
+        folder = flipped(small, Flip(place, number % 8, "sqlite_master"), memory / f"list-{number}")
         spool = make_spool(folder, ManualClock())
         spool.open()
         assert {row.id for row in spool.list_rows(limit=1000)} == before, place
         spool.close()
+        shutil.rmtree(folder)
 
 
 def test_pictures_that_no_search_finds_are_delivered(small: Built, memory: Path) -> None:

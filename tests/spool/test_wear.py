@@ -32,7 +32,13 @@ def written(folder: Path, *numbers: int) -> tuple[int, int]:
     return found["accepted"], max(found["asked"], found["dirtied"])
 
 
-@pytest.mark.parametrize(("smallest", "largest"), [(60_000, 150_000), (60_000, 60_000)], ids=["mixed", "small"])
+@pytest.mark.parametrize(
+    ("smallest", "largest"),
+    [
+        pytest.param(60_000, 150_000, id="mixed"),
+        pytest.param(60_000, 60_000, id="small", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.parametrize(("pictures", "burst"), [(150, 1), (300, 100)], ids=["every few seconds", "bursts"])
 def test_a_picture_costs_at_most_three_times_its_bytes_from_acceptance_to_deletion(
     tmp_path: Path, pictures: int, burst: int, smallest: int, largest: int
