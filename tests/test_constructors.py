@@ -8,7 +8,7 @@ needs more takes a small protocol, or does two things.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "daemon" / "framesift"
@@ -19,11 +19,14 @@ VALUES = {"str", "int", "float", "bool", "bytes", "object", "Any", "None", "Lite
 }
 
 
-def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                yield path.relative_to(PACKAGE).as_posix(), node
+@functools.cache
+def _classes() -> tuple[tuple[str, ast.ClassDef], ...]:
+    return tuple(
+        (path.relative_to(PACKAGE).as_posix(), node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
 
 
 def _is_data(node: ast.ClassDef) -> bool:
@@ -51,9 +54,8 @@ def _too_much(node: ast.ClassDef, values: set[str]) -> list[str]:
 
 
 def test_constructors_take_few_collaborators_and_callbacks() -> None:
-    classes = list(_classes())
-    values = VALUES | {node.name for _, node in classes if _is_data(node)}
-    public = [(path, node) for path, node in classes if not node.name.startswith("_")]
+    values = VALUES | {node.name for _, node in _classes() if _is_data(node)}
+    public = [(path, node) for path, node in _classes() if not node.name.startswith("_")]
     assert len(public) > 100
     too_much = {f"{path}: {node.name}": found for path, node in public if (found := _too_much(node, values))}
     assert too_much == {}
