@@ -112,7 +112,7 @@ def section(name: str) -> list[str]:
         "UMask=0077",
         'ExecReload=/bin/sh -c "kill -HUP ${MAINPID}"',
         "ExecStart=/opt/framesift/bin/framesift run --config /etc/framesift/framesift.yaml",
-        "Environment=ORT_DISABLE_TELEMETRY=1",
+        "Environment=ORT_DISABLE_TELEMETRY=1 MALLOC_ARENA_MAX=2",
         "EnvironmentFile=-/etc/framesift/environment",
     ],
 )
@@ -168,8 +168,9 @@ def test_the_container_keeps_its_state_in_one_volume_where_it_starts() -> None:
     assert final("VOLUME") == final("WORKDIR") == "/var/lib/framesift"
 
 
-def test_the_container_tells_onnxruntime_not_to_report_home() -> None:
-    assert "ORT_DISABLE_TELEMETRY=1" in final("ENV").split()
+@pytest.mark.parametrize("variable", ["ORT_DISABLE_TELEMETRY=1", "MALLOC_ARENA_MAX=2"])
+def test_the_container_tells_onnxruntime_not_to_report_home_and_glibc_to_keep_few_heaps(variable: str) -> None:
+    assert variable in final("ENV").split()
 
 
 def test_nothing_is_fetched_into_the_image_past_the_hashes() -> None:
