@@ -1,7 +1,7 @@
 # make setup   .venv with the framesift command in it
 # make demo    the whole pipeline on a rendered street, in under a minute
 # make test    every test, but of some long lists a part (ARGS="..." goes to pytest)
-# make exhaustive the rest of those lists: each seeded fault, each damage to a file; CI runs both
+# make exhaustive the rest of those lists: each seeded fault, each damage to a file, five times as many random examples; CI runs both
 # make install the system service, as root: user, program, settings, unit; again: an upgrade (docs/deploy.md)
 # make wheels  its requirements in a folder (WHEELS=wheels), for make install WHEELS=wheels without a network
 # make uninstall what install made; PURGE=1 also settings and data
@@ -67,7 +67,8 @@ test: setup-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not torture and not exhaustive" $(ARGS)
 
 exhaustive: setup-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "exhaustive and not torture" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "(exhaustive or hypothesis) and not torture" \
+		--hypothesis-profile exhaustive $(ARGS)
 
 check: setup-dev
 	scripts/check

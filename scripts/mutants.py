@@ -126,7 +126,15 @@ def run_tests(tree: Path, tests: Sequence[str], within_s: float = LONGEST_MUTANT
     environment.pop("PYTEST_XDIST_WORKER", None)
     environment.pop("PYTEST_ADDOPTS", None)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", "-rfE", "-p", "no:cacheprovider"]
-    command += ["-m", "not torture", "--timeout", str(LONGEST_TEST_S), f"--basetemp={tree / '.pytest'}", *tests]
+    command += [
+        "-m",
+        "not torture",
+        "--hypothesis-profile=exhaustive",
+        "--timeout",
+        str(LONGEST_TEST_S),
+        f"--basetemp={tree / '.pytest'}",
+        *tests,
+    ]
     with subprocess.Popen(
         command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:

@@ -11,9 +11,10 @@ from hypothesis import settings
 
 import canaries
 
-# How long an example takes is the machine's business: tests share it with others.
-settings.register_profile("framesift", deadline=None)
-settings.load_profile("framesift")
+# How long an example takes is the machine's business: tests share it with others. For `examples` in exhaustive.py.
+settings.register_profile("some", deadline=None, max_examples=20)
+settings.register_profile("exhaustive", deadline=None, max_examples=100)
+settings.load_profile("some")
 
 
 def pytest_collection_finish() -> None:

@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
+from exhaustive import examples
 from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, SharedCharge, Window, window_start
 from framesift.limits import clock_steps as steps
 from framesift.limits.by_hand import grant_manually
@@ -646,7 +647,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(events=EVENTS)
 @example(events=[("charge", 9), ("before midnight", 2), ("wait", 10.0), ("charge", 9)] * 5)
 @example(events=[("charge", 9), ("back", 3600.0), ("wait", 3600.0)] * 30)
@@ -704,7 +705,7 @@ def test_within_a_boot_no_period_of_a_windows_length_has_more_charges_than_a_cal
             assert desk.granted(QUOTAS[window]) == VALUES[window]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     events=st.lists(
         st.one_of(
@@ -752,7 +753,7 @@ def test_a_boot_behind_the_last_charge_grants_nothing_before_that_is_passed_or_a
             assert desk.granted(QUOTAS[window]) == VALUES[window]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     events=st.lists(
         st.one_of(

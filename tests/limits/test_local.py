@@ -9,10 +9,11 @@ from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
+from exhaustive import examples
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, QuotaUnknown, Window, window_start
 from framesift.limits import batch_size as batch
@@ -294,7 +295,7 @@ def test_usage_is_reported_for_the_open_windows(desk: LimitsClient, cursor: sqli
 # --- any sequence of events -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     steps=st.lists(
         st.one_of(

@@ -11,9 +11,10 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from exhaustive import examples
 from framesift.listeners.body_copies import MAX_COPY_BYTES, BodyCopy, MemoryBudget
 from framesift.listeners.http1 import (
     BLOCK_BYTES,
@@ -75,7 +76,7 @@ async def read(parts: list[bytes], framing: Framing) -> tuple[list[BodyPiece], b
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     content=st.binary(max_size=300),
     chunks=SIZES,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exhaustive import examples
 from framesift.config.errors import ConfigError
 from framesift.policy import parse_fetched
 from framesift.policy.policy import digest, effective, parse
@@ -245,7 +246,7 @@ def places(data: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from places(value, (*place, key))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(150), suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from([p for p in places(REMOTE) if p]), JSON, st.text(max_size=3))
 def test_whatever_stands_somewhere_in_a_policy_it_is_read_or_refused(
     place: tuple[str | int, ...], value: object, key: str

@@ -5,11 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from exhaustive import examples
 from framesift.prediction.masks import MAX_CORNERS, mask_to_polygon
 from rigs.polygons import covered, iou
 
@@ -38,14 +39,14 @@ def test_one_pixel_is_a_square() -> None:
     assert set(map(tuple, corners_of(mask).tolist())) == {(3, 2), (4, 2), (4, 3), (3, 3)}
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_every_small_mask_is_covered_to_the_pixel_whatever_its_pieces_and_holes(mask: NDArray[np.bool_]) -> None:
     if mask.any():
         assert (covered(corners_of(mask), *mask.shape) == mask).all()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.data())
 def test_a_mask_of_several_pieces_and_holes_is_covered(data: st.DataObject) -> None:
     mask = np.zeros((240, 320), np.uint8)
@@ -116,7 +117,7 @@ def test_a_mask_of_a_picture_larger_than_any_videos_is_covered_nearly() -> None:
     assert len(corners_of(mask)) == 10
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(8, 60), st.integers(5, 25), st.integers(5, 25), st.integers(0, 180))
 def test_a_polygon_stays_within_a_pixel_of_the_mask(centre: int, across: int, down: int, angle: int) -> None:
     drawn = np.zeros((70, 70), np.uint8)

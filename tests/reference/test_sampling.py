@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from exhaustive import examples
 from framesift.config.errors import ConfigError
 from framesift.frame import RefusalReason
 from framesift.policy.policy import parse
@@ -391,7 +392,7 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     return {**rule, "more_than": more, "less_than": less}
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(answer=answers(), rule=rules(), r=PART.filter(lambda r: r < 1))
 def test_the_strategies_agree_with_the_sentences(
     answer: tuple[dict[str, Any], str], rule: dict[str, Any], r: float

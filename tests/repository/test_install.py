@@ -108,6 +108,7 @@ def test_a_second_run_changes_nothing(sources: Path, installed: Path) -> None:
     assert contents(installed) == before
 
 
+@pytest.mark.exhaustive  # it installs once more
 def test_settings_survive_an_upgrade_and_the_version_before_is_kept(
     sources: Path, installed: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_purge_leaves_nothing(sources: Path, installed: Path, tmp_path: Path) ->
     assert [path for path in root.rglob("*") if not path.is_dir() or "framesift" in path.name] == []
 
 
+@pytest.mark.exhaustive  # it installs once more
 def test_a_broken_installation_leaves_the_old_program(sources: Path, installed: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(sources, tmp_path / "sources"))
     (broken / "requirements" / "run.txt").write_text("numpy==2.0.0 --hash=sha256:" + "0" * 64 + "\n")

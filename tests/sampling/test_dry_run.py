@@ -8,10 +8,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
+from exhaustive import examples
 from framesift.config.types import ConfigError
 from framesift.frame import RefusalReason
 from framesift.limits.local import LocalLimits
@@ -344,7 +345,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(payload=st.dictionaries(WORD, ANYTHING, max_size=6))
 def test_whatever_stands_in_a_line_is_tried_or_refused_in_one_sentence(payload: dict[str, Any]) -> None:
     one = dry_run(UNSURE, {"type": "uncertainty"}, ALL)
@@ -363,7 +364,7 @@ def test_a_stub_is_for_random_only() -> None:
 # The daemon's own answer
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     steps=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 20.0, 1800.0, 40000.0]), st.sampled_from([0.5, 0.9, 0.2]))),
     most=st.sampled_from([None, 2, 5]),

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S, ManualClock
+from exhaustive import examples
 from framesift.frame import Frame, RefusalReason
 from framesift.policy.policy import NO_POLICY_YET, Policy, parse
 from framesift.prediction import wire_format as wire
@@ -278,7 +279,7 @@ def final_results(trial: DryRun, predictions: Sequence[Prediction]) -> list[DryR
 ANSWERS = st.lists(st.sampled_from([car(0.9), car(0.5), car(None)]), min_size=1, max_size=12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ANSWERS)
 def test_whatever_the_frames_are_none_is_stored_twice_and_a_dry_run_decides_alike(
     rig: Rig, predictions: list[Prediction]

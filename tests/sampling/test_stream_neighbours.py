@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clocks import NOON_S
+from exhaustive import examples
 from framesift.frame import Frame
 from framesift.policy.policy import NO_POLICY_YET
 from framesift.prediction import wire_format as wire
@@ -233,7 +234,7 @@ def final_results(trial: DryRun, predictions: Sequence[Prediction]) -> list[DryR
     return found
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from([car(0.9), car(0.9), car(0.9), car(0.5), car(None)]), min_size=1, max_size=40),
     st.sampled_from([3, 10**6]),

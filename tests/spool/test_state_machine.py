@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from clocks import ManualClock
+from exhaustive import examples
 from framesift.limits import Limit, Quota, QuotaGranted, QuotaRefused, Window, window_start
 from framesift.spool import Accepted, ClaimedDatapoint, FinalOutcome, Spool, State, admin
 from rigs.spools import BATCH, make_spool, put
@@ -294,5 +295,5 @@ class SpoolMachine(RuleBasedStateMachine):
         )
 
 
-SpoolMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
+SpoolMachine.TestCase.settings = settings(examples(30), stateful_step_count=40)
 TestSpoolMachine = SpoolMachine.TestCase
