@@ -6,8 +6,10 @@ import json
 import os
 import random
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -664,6 +666,19 @@ def test_reloads_that_come_before_the_source_was_read_are_all_answered(tmp_path:
         run.policies.reload(answers.append)
     run.policies.refresh_due()
     assert answers == [(), (), ()]
+
+
+def test_what_a_reload_was_answered_with_is_forgotten_by_the_next_one(tmp_path: Path) -> None:
+    run = Run(tmp_path, written(tmp_path, "p.json", POLICY)).begun()
+    answers: list[tuple[str, ...]] = []
+    kept = []
+    for _ in range(5):
+        on_read = partial(answers.append)
+        kept.append(weakref.ref(on_read))
+        run.policies.reload(on_read)
+    del on_read
+    assert answers == [()] * 5
+    assert [one() is None for one in kept] == [True] * 4 + [False]
 
 
 def test_a_reload_survives_whatever_reading_a_file_raises(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +109,7 @@ class Policies:
         self._observer = observer
         self._lock = threading.RLock()  # held while an answer is applied, and while the observer is called
         self._time_zone = TimeZoneRule()
-        self._reloads: deque[ReloadAnswer] = deque()
+        self._reloads: tuple[ReloadAnswer, ...] = ()  # replaced, never changed
         self._common = self._create_state(common)
         by_source: dict[PolicySettings, tuple[str, ...]] = {}
         for stream, settings in own.items():
@@ -257,7 +256,8 @@ class Policies:
             answer.add_problem(str(error))
         for state in self._remote:  # not for those of project pairs: clients name any number of projects
             answer.wait_for(state)
-        self._reloads.append(answer)  # before any fetch can begin
+        with self._lock:  # before any fetch can begin
+            self._reloads = (*(one for one in self._reloads if not one.is_finished), answer)
         answer.finish_if_read()
         for state in self._refreshed_states():
             if state.is_finished:
@@ -295,9 +295,7 @@ class Policies:
                 self._pairs.remove(state)
                 continue
             state.refresh_requested = False  # before the fetch: a reload during it fetches once more
-            while self._reloads and self._reloads[0].is_finished:
-                self._reloads.popleft()
-            reloads = [reload for reload in tuple(self._reloads) if reload.waits_for(state)]
+            reloads = [reload for reload in self._reloads if reload.waits_for(state)]
             result = state.fetch(_FETCH_WITHIN_S)
             if isinstance(result, SourceAnswer):
                 self._apply(state, result)
