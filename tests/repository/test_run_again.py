@@ -5,6 +5,7 @@ Each test here makes a small project, runs its tests with the real pytest as CI 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,9 @@ class Project:
 
     def __init__(self, folder: Path, module: str) -> None:
         self.folder = folder
-        (folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "-q -p no:cacheprovider"\n')
+        (folder / "pyproject.toml").write_text(
+            '[tool.pytest.ini_options]\naddopts = "-q -p no:cacheprovider -p xdist.plugin"\n'
+        )
         (folder / "tests").mkdir()
         (folder / "tests" / "luck.py").write_text(LUCKLESS)
         (folder / "tests" / "test_it.py").write_text(module)
@@ -44,7 +47,10 @@ class Project:
         return self._call(sys.executable, str(SCRIPT), str(self.report))
 
     def _call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the others cost seconds, and are not ours
+        return subprocess.run(
+            words, cwd=self.folder, env=variables, capture_output=True, text=True, timeout=100, check=False
+        )
 
 
 def verdicts(again: subprocess.CompletedProcess[str]) -> list[str]:
