@@ -223,9 +223,9 @@ def test_threads_that_remember_at_once_lose_nothing() -> None:
             found = rng.random(192, np.float32)
             id = f"{part} {number}"
             memories.add_waiting(RememberedFrame(id, found))
-            assert memories.find_similar(found, options, 0.0) == SimilarFrame(id, 0.0, 0.0)
+            assert memories.find_similar(found, kept, 0.0) == SimilarFrame(id, 0.0, 0.0)
             memories.end_waiting(id, is_accepted=True)
-            assert memories.find_similar(found, options, 0.0) == SimilarFrame(id, 0.0, 0.0)
+            assert memories.find_similar(found, kept, 0.0) == SimilarFrame(id, 0.0, 0.0)
 
     threads = [threading.Thread(target=remember, args=(part,)) for part in range(4)]
     for thread in threads:

@@ -13,7 +13,14 @@ from weakref import WeakValueDictionary
 from framesift.decisions.decision import SimilarFrame
 from framesift.prediction.embedding import Embedding
 from framesift.strategies import NearDuplicateOptions
-from framesift.strategies.near_duplicate import DISTANCES, RememberedFrame, Signature, SignatureMemory, distance
+from framesift.strategies.near_duplicate import (
+    DISTANCES,
+    RememberedFrame,
+    Signature,
+    SignatureKind,
+    SignatureMemory,
+    distance,
+)
 
 
 class FrameMemories:
@@ -32,7 +39,7 @@ class FrameMemories:
     def use(self, options: NearDuplicateOptions) -> SignatureMemory:
         """The memory with these options, which lasts until whoever called this forgets it.
 
-        It is only to be kept, and read by nobody but the methods here.
+        It is only to be kept, and given to the methods here.
         """
         with self._lock:
             found = self._memories.get(options)
@@ -46,33 +53,31 @@ class FrameMemories:
             return any(options.signature == "embedding" for options in self._memories)
 
     def find_similar(
-        self, found: Signature | Embedding, options: NearDuplicateOptions, threshold: float
+        self, found: Signature | Embedding, memory: SignatureMemory, threshold: float
     ) -> SimilarFrame | None:
         """A frame that was accepted, or waits, and lies within `threshold`; None if there is none.
 
-        found: a signature of their kind. options: of a memory in use.
+        found: a signature of the memory's kind. memory: one in use.
         """
         with self._lock:
-            similar = self._memories[options].find_similar(found, threshold)
-            if similar is not None:
+            similar = memory.find_similar(found, threshold)
+            if similar is not None or not self._waiting:
                 return similar
-            waiting = self._distances_from_waiting(found, options)
+            waiting = self._distances_from_waiting(found, memory.kind)
             return next((SimilarFrame(id, far, threshold) for id, far in waiting if far <= threshold), None)
 
-    def nearest_distance(self, found: Signature | Embedding, options: NearDuplicateOptions) -> float:
+    def nearest_distance(self, found: Signature | Embedding, memory: SignatureMemory) -> float:
         """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
         with self._lock:
-            nearest = self._memories[options].nearest_distance(found)
-            return min([nearest, *(far for _, far in self._distances_from_waiting(found, options))])
+            nearest = memory.nearest_distance(found)
+            return min([nearest, *(far for _, far in self._distances_from_waiting(found, memory.kind))])
 
-    def _distances_from_waiting(
-        self, found: Signature | Embedding, options: NearDuplicateOptions
-    ) -> Iterator[tuple[str, float]]:
+    def _distances_from_waiting(self, found: Signature | Embedding, kind: SignatureKind) -> Iterator[tuple[str, float]]:
         """The id and the distance of each frame that waits."""
         for frame in self._waiting.values():
-            other = frame.of(options.signature)
+            other = frame.of(kind)
             if other is not None:
-                yield frame.id, distance(found, other, options.signature)
+                yield frame.id, distance(found, other, kind)
 
     def add(self, accepted: RememberedFrame) -> None:
         """Remembers an accepted frame."""

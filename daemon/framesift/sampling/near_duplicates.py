@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from framesift.decisions.decision import SimilarFrame
 from framesift.frame import Frame
@@ -19,10 +20,24 @@ from framesift.strategies.near_duplicate import (
     RememberedFrame,
     Signature,
     SignatureKind,
+    SignatureMemory,
 )
 
 KNOWN_PICTURE = ""  # no datapoint has this id
 _COUNTED = 16  # as many frames back as any strategy looks, and more
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparedFrames:
+    """The frames that strategies with equal options compare with: for them, it is the same object."""
+
+    options: NearDuplicateOptions
+    frames: FrameMemories
+    memory: SignatureMemory
+
+    def nearest_distance(self, found: Signature | Embedding) -> float:
+        """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
+        return self.frames.nearest_distance(found, self.memory)
 
 
 class NearDuplicates:
@@ -39,11 +54,18 @@ class NearDuplicates:
         self._alike = accepted.alike
         self._counted: deque[tuple[int, int]] = deque(maxlen=_COUNTED)
         self._noise: dict[SignatureKind, NoiseEstimate] = {kind: NoiseEstimate(kind) for kind in DISTANCES}
-        # Kept so that they last.
-        self._memories = {one: self._frames_for(one).use(one) for one in options if one is not None}
+        self._compared: dict[NearDuplicateOptions, ComparedFrames] = {}
+        for one in options:
+            if one is not None:
+                frames = self._of_all if one.scope == "all" else self._of_stream
+                self._compared[one] = ComparedFrames(one, frames, frames.use(one))
         # The kinds of signatures whose noise is measured.
-        self._measured = frozenset(one.signature for one in self._memories if one.threshold == "auto")
-        self.needs_embeddings = any(one.signature == "embedding" for one in self._memories)
+        self._measured = frozenset(one.signature for one in self._compared if one.threshold == "auto")
+        self.needs_embeddings = any(one.signature == "embedding" for one in self._compared)
+
+    def compared(self, options: NearDuplicateOptions) -> ComparedFrames:
+        """What strategies with these options compare with. options: among those of this object."""
+        return self._compared[options]
 
     @property
     def is_used(self) -> bool:
@@ -63,7 +85,7 @@ class NearDuplicates:
     @property
     def needed_of_all(self) -> int:
         """How many frames of all streams `restore_all` should bring; 0 for none."""
-        return self._of_all.needed() if any(one.scope == "all" for one in self._memories) else 0
+        return self._of_all.needed() if any(one.scope == "all" for one in self._compared) else 0
 
     @property
     def measured_thresholds(self) -> dict[SignatureKind, float]:
@@ -95,20 +117,16 @@ class NearDuplicates:
         for noise in self._noise.values():
             noise.recalibrate()
 
-    def nearest_distance(self, found: Signature | Embedding, options: NearDuplicateOptions) -> float:
-        """The distance from the nearest frame that was accepted, or waits; infinite where there is none."""
-        return self._frames_for(options).nearest_distance(found, options)
-
-    def find_similar(self, found: Signature | Embedding, options: NearDuplicateOptions) -> SimilarFrame | None:
+    def find_similar(self, found: Signature | Embedding, compared: ComparedFrames) -> SimilarFrame | None:
         """A frame that was accepted, or waits, and looks like this one; None if there is none.
 
         Its id is KNOWN_PICTURE where only a picture that people had before looks like it. found: a signature of the
         kind in the options.
         """
-        threshold = self._threshold(options)
-        similar = self._frames_for(options).find_similar(found, options, threshold)
-        if similar is None and options.known:
-            distance = self._known.similar_distance(options.known, found, threshold)
+        threshold, known = self._threshold(compared.options), compared.options.known
+        similar = compared.frames.find_similar(found, compared.memory, threshold)
+        if similar is None and known:
+            distance = self._known.similar_distance(known, found, threshold)
             return None if distance is None else SimilarFrame(KNOWN_PICTURE, distance, threshold)
         return similar
 
@@ -161,6 +179,3 @@ class NearDuplicates:
 
     def _threshold(self, options: NearDuplicateOptions) -> float:
         return self._noise[options.signature].threshold if options.threshold == "auto" else options.threshold
-
-    def _frames_for(self, options: NearDuplicateOptions) -> FrameMemories:
-        return self._of_all if options.scope == "all" else self._of_stream

@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,11 +22,10 @@ from framesift.policy.policy import Policy
 from framesift.prediction.prediction import Prediction, Task
 from framesift.sampling.accepted_frames import AcceptedFrames
 from framesift.sampling.likeness import Likeness
-from framesift.sampling.near_duplicates import NearDuplicates
+from framesift.sampling.near_duplicates import ComparedFrames, NearDuplicates
 from framesift.strategies import (
     ClassBalance,
     Match,
-    NearDuplicateOptions,
     PlacedObjects,
     Restrictions,
     Strategy,
@@ -73,7 +71,7 @@ class _Rule:
     """A strategy at work, with those of its options that hold for every strategy."""
 
     strategy: Strategy
-    near_duplicate: NearDuplicateOptions | None
+    near_duplicate: ComparedFrames | None
     restrictions: Restrictions | None
     balance: ClassBalance | None
 
@@ -120,7 +118,7 @@ class Sampler:
                 continue
             strategy = options.create(rng, accepted.classes)
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
-                strategy.compare_with(partial(self._near.nearest_distance, options=options.compared_frames))
+                strategy.compare_with(self._near.compared(options.compared_frames).nearest_distance)
             if isinstance(strategy, Measures) and measures:
                 self._gauges[options.name] = strategy.gauge
             near_duplicate = policy.near_duplicate_of(options)
@@ -129,7 +127,8 @@ class Sampler:
                 key = f"{options.name}\n"  # no strategy is called so
                 self._rngs[key] = random.Random(repr((seed, stream, options.name, "class_balance")))
                 balance = ClassBalance(options.initial_counts, accepted.classes, self._rngs[key])
-            self._rules[options.name] = _Rule(strategy, near_duplicate, restrictions_of(options, zone), balance)
+            compares = None if near_duplicate is None else self._near.compared(near_duplicate)
+            self._rules[options.name] = _Rule(strategy, compares, restrictions_of(options, zone), balance)
             for task, most in self._frames_back.items():
                 self._frames_back[task] = max(most, options.frames_back(task))
 
@@ -190,7 +189,7 @@ class Sampler:
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
         embedding = objects.prediction.embedding
-        similar: dict[NearDuplicateOptions, SimilarFrame | None] = {}
+        similar: dict[ComparedFrames, SimilarFrame | None] = {}
         refused: dict[str, SimilarFrame] = {}
         matches: list[Match] = []
         excluded: list[Exclusion] = []
@@ -205,7 +204,7 @@ class Sampler:
                 if near_duplicate in similar:
                     alike = similar[near_duplicate]
                 else:
-                    is_of_picture = near_duplicate.signature == "picture"
+                    is_of_picture = near_duplicate.memory.kind == "picture"
                     if is_of_picture and found is None:
                         found = self._signature_of(frame)
                     compared = found if is_of_picture else embedding
@@ -220,8 +219,10 @@ class Sampler:
             matches.append(match)
         refusal = None
         if not matches:
-            refusal = RefusalReason.NEAR_DUPLICATE if similar else RefusalReason.NO_MATCH
-            self._near.count_alike(frame, similar.values())
+            refusal = RefusalReason.NO_MATCH
+            if similar:
+                refusal = RefusalReason.NEAR_DUPLICATE
+                self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
         return SamplingDecision(
             tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, gauges, refused
@@ -277,7 +278,7 @@ class Sampler:
         near_duplicate = self._rules[strategy].near_duplicate
         if near_duplicate is None or frame is None:
             return None
-        return self._near.likeness(frame, near_duplicate, stream)
+        return self._near.likeness(frame, near_duplicate.options, stream)
 
     def restore(self, accepted: Sequence[RememberedFrame], measured_thresholds: Mapping[SignatureKind, float]) -> None:
         """Begins with what earlier processes accepted of this stream, the oldest first.

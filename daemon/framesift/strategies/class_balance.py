@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from framesift.prediction.prediction import Classification, Prediction, count_classes
@@ -45,7 +46,7 @@ class ClassBalance:
 
     def factor(self, prediction: Prediction) -> float:
         """By how much scores are divided now: 1 or more."""
-        counts = self._accepted.counts()
+        counts = Counter(self._accepted.counts())
         counts.update(self._initial_counts)
         shown = count_classes(prediction)
         few = min((counts[name] for name in shown), default=max(counts.values(), default=0))

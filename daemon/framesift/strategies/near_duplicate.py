@@ -181,14 +181,14 @@ class SignatureMemory:
     """The signatures of accepted frames. When it is full, the least recently matched one is replaced.
 
     Those of one length are compared: another model's embeddings may have another one. size: how many are stored at
-    most. is_restored: whether those of earlier processes were added.
+    most. kind: which signature of a frame. is_restored: whether those of earlier processes were added.
     """
 
     def __init__(self, size: int, kind: SignatureKind = "picture") -> None:
         """kind: which signature of a frame is stored; frames without it are not."""
         self.size = size
         self.is_restored = False
-        self._kind = kind
+        self.kind: SignatureKind = kind
         self._rows: dict[int, NDArray[np.float32]] = {}  # by length, at the places where those of this length are
         self._lengths = np.zeros(size, np.int64)  # by place
         self._ids = [""] * size
@@ -215,14 +215,14 @@ class SignatureMemory:
         rows = self._rows.get(len(new))
         if rows is None:
             return np.zeros(0)
-        distances = DISTANCES[self._kind](rows[: self._count], new)
+        distances = DISTANCES[self.kind](rows[: self._count], new)
         if len(self._rows) > 1:
             distances[self._lengths[: self._count] != len(new)] = math.inf
         return distances
 
     def add(self, accepted: RememberedFrame) -> None:
         """Stores an accepted frame, if it has a signature of this kind."""
-        found = accepted.of(self._kind)
+        found = accepted.of(self.kind)
         if found is not None:
             self._add(accepted.id, found)
 
@@ -244,7 +244,7 @@ class SignatureMemory:
         """Adds frames, in this order; one whose signature is stored already counts as matched once more."""
         slots = {self._row(slot).tobytes(): slot for slot in range(self._count)}
         for other in others:
-            found = other.of(self._kind)
+            found = other.of(self.kind)
             if found is None:
                 continue
             content = found.tobytes()
@@ -257,7 +257,7 @@ class SignatureMemory:
     def oldest_first(self) -> list[RememberedFrame]:
         """The frames, the least recently matched first. They have a signature of this kind only."""
         slots = np.argsort(self._used_at[: self._count])
-        if self._kind == "picture":
+        if self.kind == "picture":
             return [RememberedFrame(self._ids[slot], self._row(slot)) for slot in slots]
         return [RememberedFrame(self._ids[slot], None, self._row(slot)) for slot in slots]
 

@@ -59,7 +59,9 @@ class BoxSet:
         """corners: shape (4, n)."""
         sides = corners[2:] - corners[:2]
         np.maximum(sides, 0.0, out=sides)
-        return cls(corners, np.asarray(sides[0] * sides[1]))
+        areas = sides[0] * sides[1]
+        np.maximum(areas, _LEAST_AREA, out=areas)  # so that no IoU is 0 / 0
+        return cls(corners, areas)
 
     def select(self, indices: NDArray[np.intp]) -> BoxSet:
         """Those at these indices, in this order."""
@@ -76,7 +78,6 @@ class BoxSet:
         common *= both
         np.add(self.areas[:, np.newaxis], other.areas, out=both)
         both -= common
-        np.maximum(both, _LEAST_AREA, out=both)  # of two empty boxes the IoU is 0
         common /= both
         return np.asarray(common)
 
@@ -119,6 +120,10 @@ class SeenObjects:
             trackers,
             (prediction.width, prediction.height),
         )
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.classes)
 
     def select(self, indices: NDArray[np.intp]) -> SeenObjects:
         """Those at these indices, in this order."""
@@ -169,6 +174,9 @@ def linked(one: SeenObjects, other: SeenObjects, least_iou: float) -> tuple[NDAr
     found = _overlaps_of_a_class(one, other)
     if not found.size:
         return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    from_, to = (found >= least_iou).nonzero()
+    if len(set(from_.tolist())) == len(from_) == len(set(to.tolist())):  # mostly none has two to choose from
+        return from_, to
     to = found.argmax(axis=1)
     from_ = np.arange(len(to))
     is_mutual = (found[from_, to] >= least_iou) & (found.argmax(axis=0)[to] == from_)

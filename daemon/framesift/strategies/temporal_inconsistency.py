@@ -155,10 +155,13 @@ class TemporalInconsistency:
             return holes
         if holes:  # one that has switched its class is counted already
             alone &= ~near[near.any(axis=1) & ~is_there].any(axis=0)
-        blips = middle.select(np.flatnonzero(alone))
-        is_blip = ~is_near_edge(blips, self._options.border)
-        is_blip &= ~(blips.has_match(before, least) | blips.has_match(after, least))
-        return holes + sum(not self._has_passed(blips, int(index), before, after) for index in np.flatnonzero(is_blip))
+        blips = middle.select(alone.nonzero()[0])
+        for other in (before, after):  # mostly all are in the one or the other
+            blips = blips.select((~blips.has_match(other, least)).nonzero()[0])
+            if not len(blips):
+                return holes
+        inside = (~is_near_edge(blips, self._options.border)).nonzero()[0].tolist()
+        return holes + sum(not self._has_passed(blips, index, before, after) for index in inside)
 
     def _has_passed(self, middle: SeenObjects, index: int, before: SeenObjects, after: SeenObjects) -> bool:
         """Whether an object moved so fast that it overlaps itself in neither frame, but was there in both."""

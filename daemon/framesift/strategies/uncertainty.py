@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -91,6 +92,7 @@ class Uncertainty:
         self._selected = selection(options.selected_class_names)
         self._draw = Draw(options.probability, rng)
         self._accepted = accepted
+        self._divisors = _Divisors(accepted.counts(), options.initial_counts)
         self.gauge = ValueGauge("uncertainty", ">=", options.minimum_score, self._draw)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
@@ -108,7 +110,8 @@ class Uncertainty:
         if isinstance(prediction, Detections) and prediction.task in DETECTION_TASKS:
             return self._of_objects(prediction)
         if isinstance(prediction, MultiLabel):
-            return self._of_many([s.class_name for s in prediction.scores], [s.confidence for s in prediction.scores])
+            confidences = Confidences([score.confidence for score in prediction.scores])
+            return self._of_many([score.class_name for score in prediction.scores], confidences.uncertainties())
         return None
 
     def _of_label(self, prediction: Classification) -> float | None:
@@ -121,7 +124,7 @@ class Uncertainty:
             confidences = [prediction.confidence]
         score = label_uncertainty(confidences, self._options.measure)
         if self._options.class_balance:
-            counts = self._counts()
+            counts = self._balance().counts
             known = counts.keys() | {s.class_name for s in prediction.scores} | {prediction.top}
             total = sum(counts.values())
             if total:
@@ -131,15 +134,17 @@ class Uncertainty:
     def _of_objects(self, prediction: Detections) -> float | None:
         columns = prediction.columns
         if self._options.class_balance:
-            return self._of_many(columns.class_name, columns.confidence)
+            return self._of_many(columns.class_name, columns.confidences_of(None).uncertainties())
         return self._aggregated(columns.confidences_of(self._selected).uncertainties())
 
-    def _of_many(self, class_names: Sequence[str], confidences: Sequence[float]) -> float | None:
-        counts = self._counts() if self._options.class_balance else {}
-        selected = set(class_names) if self._selected is None else self._selected.intersection(class_names)
-        divisors = {name: math.sqrt(1 + counts.get(name, 0)) for name in selected}
-        each = zip(class_names, Confidences(confidences).uncertainties(), strict=True)
-        return self._aggregated([uncertainty / divisors[name] for name, uncertainty in each if name in divisors])
+    def _of_many(self, class_names: Sequence[str], uncertainties: Sequence[float]) -> float | None:
+        each = list(zip(class_names, uncertainties, strict=True))
+        if self._selected is not None:
+            each = [one for one in each if one[0] in self._selected]
+        if not self._options.class_balance:
+            return self._aggregated([uncertainty for _, uncertainty in each])
+        divisors = self._balance()
+        return self._aggregated([uncertainty / divisors[name] for name, uncertainty in each])
 
     def _aggregated(self, each: list[float]) -> float | None:
         if not each:
@@ -148,10 +153,26 @@ class Uncertainty:
             return max(each)
         return sum(each) if self._options.aggregation == "sum" else sum(each) / len(each)
 
-    def _counts(self) -> dict[str, int]:
+    def _balance(self) -> _Divisors:
         counts = self._accepted.counts()
-        counts.update(self._options.initial_counts)
-        return counts
+        if counts is not self._divisors.accepted:
+            self._divisors = _Divisors(counts, self._options.initial_counts)
+        return self._divisors
+
+
+class _Divisors(dict[str, float]):
+    """By what the uncertainty of each class is divided, worked out when it is first asked for."""
+
+    def __init__(self, accepted: Mapping[str, int], initial: Mapping[str, int]) -> None:
+        """accepted, initial: how many of each class there are, together."""
+        super().__init__()
+        self.accepted = accepted
+        self.counts = Counter(accepted)
+        self.counts.update(initial)
+
+    def __missing__(self, class_name: str) -> float:
+        found = self[class_name] = math.sqrt(1 + self.counts[class_name])
+        return found
 
 
 def label_uncertainty(confidences: Sequence[float], measure: Measure) -> float:

@@ -37,10 +37,11 @@ class Zones:
         # The edges of all polygons, one a row: shape (m, 1). `_firsts` has the number of each polygon's first one.
         self._firsts = np.cumsum([0, *map(len, rings[:-1])])
         begins, ends = np.concatenate(rings), np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+        falls = begins[:, 1] > ends[:, 1]
+        begins[falls], ends[falls] = ends[falls], begins[falls]  # each edge goes from its lower y to its higher one
         self._x1, self._y1 = begins.T[:, :, np.newaxis]
         self._x2, self._y2 = ends.T[:, :, np.newaxis]
         self._dx, self._dy = (ends - begins).T[:, :, np.newaxis]
-        self._direction = np.sign(self._dy)
         self._anchor = anchor
 
     def contain(self, prediction: Detections) -> NDArray[np.bool_]:
@@ -62,12 +63,12 @@ class Zones:
         """The same for some points, of shape (n,). Each edge, one a row, is compared with each of them."""
         side = self._dx * (y - self._y1) - self._dy * (x - self._x1)  # on which the point lies; 0: on the edge's line
         # The ray from the point to the right meets the edge. (The lower end of an edge is a part of it, the upper not.)
-        crosses = ((self._y1 > y) != (self._y2 > y)) & (side * self._direction > 0)
+        crosses = (self._y1 <= y) & (y < self._y2) & (side > 0)
         inside = np.asarray(np.logical_xor.reduceat(crosses, self._firsts, axis=0).any(axis=0))
         on_line = side == 0
         if on_line.any():
             on_line &= (np.minimum(self._x1, self._x2) <= x) & (x <= np.maximum(self._x1, self._x2))
-            on_line &= (np.minimum(self._y1, self._y2) <= y) & (y <= np.maximum(self._y1, self._y2))
+            on_line &= (self._y1 <= y) & (y <= self._y2)
             inside |= on_line.any(axis=0)
         return inside
 
