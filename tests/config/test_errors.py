@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, SecretStr
 
 from framesift.config.errors import ConfigError, KeyPath, format_value, nearest, validate
-from framesift.config.schema import Fraction, Name, StrictModel
+from framesift.config.schema import ADDRESS_PATTERN, Fraction, Name, StrictModel
 from framesift.config.text import parse_json, parse_yaml
 
 
@@ -31,6 +32,7 @@ class Block(StrictModel):
     where: str | int | None = None
     api_key: str = ""
     address: Annotated[str, Field(pattern="^http")] = "http"
+    source: Path | Annotated[str, Field(pattern=ADDRESS_PATTERN)] | None = None
     parts: Annotated[tuple[Annotated[Sink | Drain, Field(discriminator="type")], ...], Field(max_length=30)] = ()
     share: Annotated[float, Field(gt=0)] = 1.0
     doors: Annotated[tuple[Name, ...], Field(min_length=1)] = ("front",)
@@ -50,10 +52,14 @@ def problems_of(**data: Any) -> tuple[str, ...]:
         ({"where": 0.5}, "where: 0.5 is not allowed; it must be a text or a whole number, or null"),
         ({"where": {"a": 1}}, "where: an object is not allowed; it must be a text or a whole number, or null"),
         ({"address": "ftp"}, 'address: "ftp" is not allowed; it must be a text that matches ^http'),
+        (
+            {"source": 5},
+            "source: 5 is not allowed; it must be a path or an address that begins with http:// or https://, or null",
+        ),
         ({"share": 0}, "share: 0 is not allowed; it must be a number above 0"),
         ({"tilte": "x"}, "tilte: unknown key; did you mean title?"),
         ({"API-KEY": "x"}, "API-KEY: unknown key; did you mean api_key?"),
-        ({"zzz": 1}, "zzz: unknown key; known are title, where, api_key, address, parts, share, doors"),
+        ({"zzz": 1}, "zzz: unknown key; known are title, where, api_key, address, source, parts, share, doors"),
         ({"doors": []}, "doors: an empty list is not allowed; it must be a list of at least 1 element, each 1 to 64"),
         ({"doors": ["a b"]}, 'doors[0]: "a b" is not allowed; it must be 1 to 64 characters'),
         ({"parts": {}}, "parts: an object is not allowed; it must be a list of at most 30 elements, each an object"),

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from framesift.config.redact import MASK, SECRET_NAME_PATTERN
 from framesift.config.schema import (
+    ADDRESS_PATTERN,
     FACTORY_PATTERN,
     HOURS_PATTERN,
     MODEL_ID_PATTERN,
@@ -53,6 +54,7 @@ _PATTERNS = {
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     HOURS_PATTERN: 'two times of day, such as "06:00-22:00", from 00:00 to 24:00',
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
+    ADDRESS_PATTERN: "an address that begins with http:// or https://",
 }
 
 
@@ -287,7 +289,8 @@ def allowed_text(schema: dict[str, Any], root: dict[str, Any]) -> str:
     if kind == "string":
         if "pattern" in schema:
             return _PATTERNS.get(schema["pattern"], f"a text that matches {schema['pattern']}")
-        return "a text" + _count(schema, "minLength", "maxLength", "character")
+        what = "a path" if schema.get("format") == "path" else "a text"
+        return what + _count(schema, "minLength", "maxLength", "character")
     if kind == "array":
         fixed = schema.get("prefixItems")
         if fixed:

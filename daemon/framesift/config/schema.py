@@ -13,6 +13,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 SLUG_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
+ADDRESS_PATTERN = "^https?://"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 

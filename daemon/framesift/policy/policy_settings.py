@@ -22,7 +22,7 @@ from framesift.config.addresses import address_hint
 from framesift.config.errors import format_value
 from framesift.config.network import is_loopback
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
-from framesift.config.schema import MODEL_ID_PATTERN, Slug, StrictModel
+from framesift.config.schema import ADDRESS_PATTERN, MODEL_ID_PATTERN, Slug, StrictModel
 
 _MAX_CHARACTERS = 4096
 _SCHEMES = ("https", "http")
@@ -95,7 +95,7 @@ class UrlPolicySettings:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "format": "uri", "pattern": "^https?://", "maxLength": _MAX_CHARACTERS}
+        return {"type": "string", "format": "uri", "pattern": ADDRESS_PATTERN, "maxLength": _MAX_CHARACTERS}
 
 
 class RoboflowPolicySettings(StrictModel):
