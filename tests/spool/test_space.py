@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,26 @@ def test_live_pages_and_log_stay_under_max_bytes_for_all_sizes(tmp_path: Path, m
     # The space is used while datapoints are evicted.
     assert spool.counts().live_bytes > max_bytes * used
     assert spool.outcome_counts()[FinalOutcome.EVICTED] + spool.counts().ready == 150
+    spool.close()
+
+
+def test_what_the_limits_count_is_named_where_it_fills_the_spool(tmp_path: Path) -> None:
+    clock = ManualClock()
+    spool = opened(tmp_path, clock, max_bytes=MIB)
+    quotas = [quota("a long name" * 10, (Window.DAILY, 4000))]
+
+    def fill() -> None:
+        for _ in range(4000):
+            accepted(put(spool, clock, quotas, jpeg=picture(100)))
+
+    with pytest.raises(SpoolFull) as full:
+        fill()
+    whole = re.match(
+        r"(\d+) bytes are in use \((\d+) to count what was collected in the last three days\), ", str(full.value)
+    )
+    assert whole is not None, full.value
+    live_bytes, counting_bytes = map(int, whole.groups())
+    assert MIB / 4 < counting_bytes <= live_bytes < MIB
     spool.close()
 
 

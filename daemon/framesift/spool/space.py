@@ -173,8 +173,7 @@ class Transaction:
         pages = self._victims * _VICTIM_PAGES
         if self._victims > 8:  # many small rows share pages: not more pages are written than exist
             if self._structure_pages is None:
-                pictures = cursor.execute("SELECT coalesce(sum(size_bytes), 0) FROM datapoint").fetchone()[0]
-                self._structure_pages = live_pages(cursor) - int(pictures) // self._space.page_bytes
+                self._structure_pages = live_pages(cursor) - _picture_bytes(cursor) // self._space.page_bytes
             pages = min(pages, self._structure_pages)
         return self._space.wal_used_bytes + self._log_bytes(self._written_pages + pages + need)
 
@@ -184,10 +183,18 @@ class Transaction:
     def _why(self, cursor: sqlite3.Cursor) -> str:
         space = self._space
         live_bytes = live_pages(cursor) * space.page_bytes
+        counting_bytes = live_bytes - _picture_bytes(cursor)
+        counting = f" ({counting_bytes} to count what was collected in the last three days)"
         return (
-            f"{live_bytes} bytes are in use, {space.wal_bytes} in the log, of max_bytes = {space.max_bytes};"
+            f"{live_bytes} bytes are in use{counting if 4 * counting_bytes > space.max_bytes else ''},"
+            f" {space.wal_bytes} in the log, of max_bytes = {space.max_bytes};"
             f" {space.free_bytes} are free on the disk, min_free_bytes = {space.min_free_bytes}"
         )
+
+
+def _picture_bytes(cursor: sqlite3.Cursor) -> int:
+    """The size of all pictures with their predictions."""
+    return int(cursor.execute("SELECT coalesce(sum(size_bytes), 0) FROM datapoint").fetchone()[0])
 
 
 def remove_row(cursor: sqlite3.Cursor, seq: int, outcome: FinalOutcome) -> None:

@@ -178,7 +178,7 @@ class Site:
             "listeners": [{"listen": self.listener}],
             "model": {"type": "python", "factory": "detector:Detector", "path": "."},
             "limits": {"redis": {"url": f"redis://127.0.0.1:{self.ledger_wire.port}"}},
-            "spool": {"path": "spool.db", "max_bytes": "2MiB", "min_free_bytes": "1MiB"},
+            "spool": {"path": "spool.db", "max_bytes": "4MiB", "min_free_bytes": "1MiB"},
             "decisions": {"max_bytes": "4MiB"},
             "status": {"bind": self.status},
             **there,
