@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from framesift.decisions import (
 from framesift.decisions.decision_record import MAX_ENDED, MAX_PENDING, SECOND_S, WRITE_EVERY
 from framesift.decisions.measurement import ValueGauge
 from framesift.frame import RefusalReason
-from framesift.prediction.prediction import Detections
 from sampling_data import objects
 
 CAR = objects(("car", 0.4), ("car", 0.9))
@@ -247,23 +245,6 @@ def test_quota_is_that_of_the_second_of_the_decision(rig: Rig) -> None:
         rig.record.end_second()  # nothing was decided: nothing is read
     assert rig.quota_reads == 2
     assert [line["quota"] for line in rig.lines("decision")] == [{"unsure": {"hourly": [3, 20]}}] * 2
-
-
-def test_while_a_disk_hangs_few_predictions_are_kept(rig: Rig) -> None:
-    class Watched(Detections):
-        """A weakref can be made of it."""
-
-    kept = []
-    for frame in range(3 * WRITE_EVERY):
-        prediction = Watched(task=CAR.task, objects=CAR.objects, width=640, height=360)
-        kept.append(weakref.ref(prediction))
-        rig.record.add(decision(frame=frame, prediction=prediction))
-        del prediction
-        rig.record.end_second()
-    assert [one() is not None for one in kept] == [False] * 2 * WRITE_EVERY + [True] * WRITE_EVERY
-    assert [(line["frame"], line["classes"]) for line in rig.lines("decision")] == [
-        (frame, {"car": 2}) for frame in range(3 * WRITE_EVERY)
-    ]
 
 
 def test_while_a_disk_hangs_seconds_become_one(rig: Rig) -> None:

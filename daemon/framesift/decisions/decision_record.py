@@ -88,25 +88,6 @@ class _Second:
             yield span_line("unrecorded", self.since_s, until_s, decisions=self.unrecorded), None
 
 
-class _EndedSecond:
-    """A second that waits to be written."""
-
-    def __init__(self, second: _Second, until_s: float, quota: QuotaByStrategy) -> None:
-        """quota: what was used at its end."""
-        self._second: _Second | None = second
-        self._until_s = until_s
-        self._quota = quota
-        self._lines: list[_Line] = []
-
-    def lines(self) -> list[_Line]:
-        """What is to be written. It is made at the first call, and what was decided is forgotten then."""
-        second = self._second
-        if second is not None:  # two threads that are here at once make the same lines
-            self._lines = list(second.lines(self._until_s, self._quota))
-            self._second = None
-        return self._lines
-
-
 class DecisionRecord(BackgroundWriter):
     """A component, and a DecisionObserver: see there. Thread-safe."""
 
@@ -140,7 +121,7 @@ class DecisionRecord(BackgroundWriter):
         self._ending = threading.Lock()
         self._lock = threading.Lock()  # of everything below
         self._second = _Second(self._started_s)
-        self._ended: list[_EndedSecond] = []
+        self._ended: list[list[_Line]] = []  # of each second that is not written yet
         self._lately: deque[tuple[float, dict[str, int]]] = deque(maxlen=_LATELY)
 
     # --- for the threads that decide ------------------------------------------------------------------------------
@@ -266,7 +247,7 @@ class DecisionRecord(BackgroundWriter):
             ended, self._ended = self._ended, []
             until_s = self._second.since_s
         if files is not None:
-            made = list(chain.from_iterable(one.lines() for one in ended))
+            made = list(chain.from_iterable(ended))
             if self._thumbnails is None:
                 lines += [line for line, _ in made]
             else:
@@ -274,7 +255,10 @@ class DecisionRecord(BackgroundWriter):
             self._write(files, [*lines, stop_line(until_s)] if is_last else lines)
 
     def end_second(self) -> None:
-        """Let `last_hour` and `speeds` know of all that was decided until now. Never waits for the disk."""
+        """Let `last_hour` and `speeds` know of all that was decided until now. Never waits for the disk.
+
+        The lines are made here, since they are smaller than predictions.
+        """
         with self._ending:
             self._end_second(self._clock.now().wall_s)
 
@@ -288,11 +272,9 @@ class DecisionRecord(BackgroundWriter):
             ended, self._second = self._second, _Second(until_s)
             self._lately.append((until_s - ended.since_s, ended.decided()))
         if self._files is not None and (ended.streams or ended.pending or ended.settled):
+            lines = list(ended.lines(until_s, quota))
             with self._lock:
-                self._ended.append(_EndedSecond(ended, until_s, quota))
-                late = self._ended[-1 - WRITE_EVERY] if len(self._ended) > WRITE_EVERY else None
-            if late is not None:  # the disk hangs, and lines are smaller than predictions
-                late.lines()
+                self._ended.append(lines)
         for stream, one in ended.streams.items():
             matched, accepted, refused = one.matched, one.accepted, one.refused
             self._hour.add(stream, int(until_s // 60), matched=matched, accepted=accepted, refused=refused)
