@@ -149,5 +149,7 @@ class RefusalReason(str, Enum):
     SPOOL_FULL = "spool_full"  # it had quota, but the spool has no room
     SPOOL_BROKEN = "spool_broken"  # it had quota, but the disk failed
 
+    __hash__ = str.__hash__  # in C; that of Enum is a function in Python
+
     def __str__(self) -> str:
         return self.value

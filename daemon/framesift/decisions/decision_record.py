@@ -145,9 +145,10 @@ class DecisionRecord(BackgroundWriter):
 
     def count_refused(self, stream: str, reason: RefusalReason) -> None:
         """See DecisionObserver."""
+        name = reason.value
         with self._lock:
             refused = self._second.streams[stream].refused
-            refused[reason.value] = refused.get(reason.value, 0) + 1
+            refused[name] = refused.get(name, 0) + 1
 
     def observe(self, stream: str, gauges: Mapping[str, Gauge]) -> float:
         """See DecisionObserver."""
