@@ -52,12 +52,17 @@ def camera_dead(folder: Path) -> AbstractContextManager[Situation]:
 def camera_rebooting(folder: Path) -> AbstractContextManager[Situation]:
     """The camera loses its power, and comes back with pictures of another size."""
 
-    def come_back(camera: RtspCamera) -> None:
+    def lose_power(camera: RtspCamera, wire: CuttableConnection) -> None:
+        camera.stop()
+        wire.unplug()  # nothing answers where it was
+
+    def come_back(camera: RtspCamera, wire: CuttableConnection) -> None:
         clip = folder / "camera" / "clip.mp4"
         numbered_clip(folder / "larger.mp4", frames=60, fps=30, size=(640, 384)).replace(clip)
         camera.start()
+        wire.plug()
 
-    return _watching(folder, lambda camera, _: camera.stop(), lambda camera, _: come_back(camera))
+    return _watching(folder, lose_power, come_back)
 
 
 def camera_hanging(folder: Path) -> AbstractContextManager[Situation]:

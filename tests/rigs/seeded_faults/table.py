@@ -76,7 +76,8 @@ FAULTS = (
         "platform hanging", seeded(platforms.platform_hanging), "sink", "degraded", ("no answer for",), 25.0, 60.0
     ),
     SeededFault("camera dead", seeded(cameras.camera_dead), "stream gate", "degraded", ("connection refused",)),
-    SeededFault("camera rebooting", seeded(cameras.camera_rebooting), "stream gate", "degraded", ("ended",)),
+    # The connection ended, and is refused after that.
+    SeededFault("camera rebooting", seeded(cameras.camera_rebooting), "stream gate", "degraded", ("connection",)),
     SeededFault("camera hanging", seeded(cameras.camera_hanging), "stream gate", "degraded", ("no picture for 10 s",)),
     SeededFault(
         "camera frozen", seeded(cameras.camera_frozen), "stream gate", "degraded", ("the same picture",), say_s=60.0
