@@ -21,6 +21,7 @@ from framesift.spool.records import FinalOutcome, SpoolFull, WhenFull
 
 _ROW_PAGES = 24  # pages for a row beside its picture: leaves of the tables and indexes that it changes
 _VICTIM_PAGES = 12  # the same for an evicted row; the pages of its picture are only marked as free
+_FEW_ROWS = 200  # whose sizes are added up in no time
 # Pages beside those that become free when signatures are deleted, and what each has in their index.
 _SIGNATURE_PAGES, _SIGNATURE_INDEX_BYTES = 4, 96
 _VICTIMS = {
@@ -183,7 +184,11 @@ class Transaction:
     def _why(self, cursor: sqlite3.Cursor) -> str:
         space = self._space
         live_bytes = live_pages(cursor) * space.page_bytes
-        counting_bytes = live_bytes - _picture_bytes(cursor)
+        counting_bytes = 0
+        if not cursor.execute(
+            "SELECT 1 FROM datapoint LIMIT 1 OFFSET ?", (_FEW_ROWS,)
+        ).fetchone():  # else it takes long
+            counting_bytes = live_bytes - _picture_bytes(cursor)
         counting = f" ({counting_bytes} to count what was collected in the last three days)"
         return (
             f"{live_bytes} bytes are in use{counting if 4 * counting_bytes > space.max_bytes else ''},"

@@ -118,16 +118,16 @@ class TrackEnd:
         is_over = self._absent >= self._options.missing
         ended = is_over & (self._lengths >= self._options.minimum_length)
         ended &= ~is_near_edge(tracks, self._options.border)
-        new = seen.select(np.setdiff1d(np.arange(len(seen.classes)), to))
+        new = seen.select(np.setdiff1d(np.arange(len(seen)), to))
         self._tracks = tracks.select(np.flatnonzero(~is_over)).joined(new)
-        self._lengths = np.concatenate((self._lengths[~is_over], np.ones(len(new.classes), np.int64)))
-        self._absent = np.concatenate((self._absent[~is_over], np.zeros(len(new.classes), np.int64)))
+        self._lengths = np.concatenate((self._lengths[~is_over], np.ones(len(new), np.int64)))
+        self._absent = np.concatenate((self._absent[~is_over], np.zeros(len(new), np.int64)))
         return int(ended.sum())
 
     def _begin(self, seen: SeenObjects) -> None:
         self._tracks = seen
-        self._lengths = np.ones(len(seen.classes), np.int64)
-        self._absent = np.zeros(len(seen.classes), np.int64)
+        self._lengths = np.ones(len(seen), np.int64)
+        self._absent = np.zeros(len(seen), np.int64)
 
 
 def _same(tracks: SeenObjects, seen: SeenObjects, least_iou: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -92,7 +92,7 @@ class Uncertainty:
         self._selected = selection(options.selected_class_names)
         self._draw = Draw(options.probability, rng)
         self._accepted = accepted
-        self._divisors = _Divisors(accepted.counts(), options.initial_counts)
+        self._latest = _Balance(accepted.counts(), options.initial_counts)
         self.gauge = ValueGauge("uncertainty", ">=", options.minimum_score, self._draw)
 
     def evaluate(self, _frame: Frame, prediction: Prediction, /) -> Match | None:
@@ -143,8 +143,8 @@ class Uncertainty:
             each = [one for one in each if one[0] in self._selected]
         if not self._options.class_balance:
             return self._aggregated([uncertainty for _, uncertainty in each])
-        divisors = self._balance()
-        return self._aggregated([uncertainty / divisors[name] for name, uncertainty in each])
+        divisors = self._balance().divisors
+        return self._aggregated([uncertainty / divisors.get(name, 1.0) for name, uncertainty in each])
 
     def _aggregated(self, each: list[float]) -> float | None:
         if not each:
@@ -153,26 +153,21 @@ class Uncertainty:
             return max(each)
         return sum(each) if self._options.aggregation == "sum" else sum(each) / len(each)
 
-    def _balance(self) -> _Divisors:
+    def _balance(self) -> _Balance:
         counts = self._accepted.counts()
-        if counts is not self._divisors.accepted:
-            self._divisors = _Divisors(counts, self._options.initial_counts)
-        return self._divisors
+        if counts is not self._latest.accepted:
+            self._latest = _Balance(counts, self._options.initial_counts)
+        return self._latest
 
 
-class _Divisors(dict[str, float]):
-    """By what the uncertainty of each class is divided, worked out when it is first asked for."""
+class _Balance:
+    """How many of each class there are, and by what the uncertainty of each is divided; by 1 where there is none."""
 
     def __init__(self, accepted: Mapping[str, int], initial: Mapping[str, int]) -> None:
-        """accepted, initial: how many of each class there are, together."""
-        super().__init__()
         self.accepted = accepted
         self.counts = Counter(accepted)
         self.counts.update(initial)
-
-    def __missing__(self, class_name: str) -> float:
-        found = self[class_name] = math.sqrt(1 + self.counts[class_name])
-        return found
+        self.divisors = {name: math.sqrt(1 + count) for name, count in self.counts.items()}
 
 
 def label_uncertainty(confidences: Sequence[float], measure: Measure) -> float:
