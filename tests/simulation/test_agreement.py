@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rigs.footage import timed_clip
 FRAMES = 240
 # Bursts of three pictures over nearly seven hours.
 TIMES_S = [300.0 * (number // 3) + 20.0 * (number % 3) for number in range(FRAMES)]
+DENSE_TIMES_S = [0.5 * number for number in range(FRAMES)]  # as strategies need that compare consecutive pictures
 START = "2026-09-10T09:30:00Z"
 SEED = 5
 # An uncertainty that follows the picture, and a rare second class.
@@ -43,6 +45,7 @@ def daily(value: int) -> dict[str, Any]:
     return {"type": "daily", "value": value}
 
 
+LOOKS_BACK = "looks back"
 POLICIES: dict[str, dict[str, Any]] = {
     "first come": {
         "sampling_strategies": [
@@ -96,19 +99,30 @@ POLICIES: dict[str, dict[str, Any]] = {
         "near_duplicate": NEAR,
         "baseline": {"share": 0.1},
     },
+    LOOKS_BACK: {
+        "sampling_strategies": [
+            {"name": "odd", "type": "temporal_inconsistency", "before_s": 2, "after_s": 2, "limits": [daily(40)]},
+            {"name": "some", "type": "random", "traffic_percentage": 0.3, "limits": [daily(10)]},
+        ],
+        "near_duplicate": {"threshold": 0.002, "memory": 16},
+    },
 }
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """The street, by whether its pictures follow each other closely."""
     street = Street(frames=FRAMES, width=160, height=96)
-    path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    return timed_clip(path, map(street.render, range(FRAMES)), TIMES_S)
+    folder = tmp_path_factory.mktemp("clips")
+    return {
+        is_dense: timed_clip(folder / f"{is_dense}.mp4", map(street.render, range(FRAMES)), times_s)
+        for is_dense, times_s in ((False, TIMES_S), (True, DENSE_TIMES_S))
+    }
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_simulation_chooses_the_frames_that_a_run_collects(name: str, clip: Path, tmp_path: Path) -> None:
-    shutil.copy2(clip, tmp_path / "street.mp4")
+def test_a_simulation_chooses_and_counts_as_a_run_does(name: str, clips: dict[bool, Path], tmp_path: Path) -> None:
+    shutil.copy2(clips[name == LOOKS_BACK], tmp_path / "street.mp4")
     (tmp_path / "level.py").write_text(MODEL)
     settings = {
         "seed": SEED,
@@ -127,3 +141,18 @@ def test_a_simulation_chooses_the_frames_that_a_run_collects(name: str, clip: Pa
     assert chosen == run
     assert len(run) > 10
     assert {strategy for _, strategy, _ in run} == set(figures["accepted"])
+    record = counted(tmp_path)
+    assert record == {what: Counter(figures[what]) for what in record}
+    by_strategies = record["accepted"].total() - record["accepted"]["baseline"]  # which may take any frame as well
+    assert by_strategies + record["refused"].total() + figures["held_at_the_end"] == FRAMES
+
+
+def counted(folder: Path) -> dict[str, Counter[str]]:
+    """What the run's decision record says of all frames: matched and accepted by strategy, refused by reason."""
+    found: dict[str, Counter[str]] = {"matched": Counter(), "accepted": Counter(), "refused": Counter()}
+    for path in folder.glob("**/decisions.jsonl"):
+        for line in map(json.loads, path.read_text().splitlines()):
+            if line["type"] == "counts":
+                for what, counts in found.items():
+                    counts.update(line[what])
+    return found

@@ -322,13 +322,16 @@ class DryRun:
             return answer
         of.sampler.record_neighbour(prediction)
         score, offset_s = place.match.score, place.offset_s
-        self._change(result._replace(refusal=None, strategy=answer, score=score, sequence_offset_s=offset_s))
+        result = result._replace(matched=(answer,), refusal=None, strategy=answer, score=score)
+        self._change(result._replace(sequence_offset_s=offset_s))
         return None
 
     def _change(self, result: DryRunResult) -> None:
         """An earlier prediction has another result."""
         before = self._changeable.pop(result.number)
-        result = result._replace(failures=before.failures, excluded={**before.excluded, **result.excluded})
+        matched = (*before.matched, *(name for name in result.matched if name not in before.matched))
+        excluded = {**before.excluded, **result.excluded}
+        result = result._replace(matched=matched, failures=before.failures, excluded=excluded)
         self._replace(result)
         if result.refusal is not None or result.held is not None:
             self._changeable[result.number] = result

@@ -12,7 +12,8 @@ from framesift.frame import RefusalReason
 class DryRunResult(NamedTuple):
     """The decision on one prediction.
 
-    matched: the strategies that want the frame, in the policy's order. strategy: the one that is charged; None where
+    matched: the strategies that want the frame, in the policy's order; after them those that want it because of later
+    ones. strategy: the one that is charged; None where
     none is, for the reason `refusal`. captured_at_s: Unix time. dropped_parts: how many malformed parts of the
     prediction were left out. failures: a sentence for each strategy that could not evaluate it. score: that the charged
     strategy gives; None where it gives none. excluded: by strategy, why its hours, days, zones or inhibit don't let it

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from framesift.datapoint import Candidate, Datapoint, PictureFacts, PictureSource
-from framesift.frame import RefusalReason
 from framesift.limits import Quota
 from framesift.prediction.prediction import Task
 from framesift.prediction.wire_format import parse_prediction, to_wire
@@ -24,13 +23,11 @@ class HeldFrameGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BaselineDraw:
-    """A frame that the baseline has drawn.
+    """A frame that the baseline has drawn, whatever the strategies do with it: they count it as they decide.
 
-    refusal: for which it is counted once the baseline lets it go; None if a strategy has accepted it, or holds it.
     weight: how many frames it stands for; None while that is not known.
     """
 
-    refusal: RefusalReason | None
     weight: int | None = None
 
 
@@ -73,7 +70,7 @@ def to_row(held: HeldCandidate[HeldFrame], datapoint: Datapoint) -> tuple[HeldRo
         "batch_key": quota.batch,
         "scope": quota.scope,
         "project": quota.project,
-        "baseline": None if baseline is None else [baseline.refusal and baseline.refusal.value, baseline.weight],
+        "baseline": None if baseline is None else [None, baseline.weight],
         "memory": held.content.memory,
         "thresholds": None if signature is None else [signature.threshold, signature.embedding_threshold],
         "alike": None if likeness is None else [likeness.kind, likeness.limit, likeness.stream],
@@ -116,8 +113,8 @@ def from_row(row: HeldRow, read: Callable[[str], HeldContent | None]) -> HeldCan
                 likeness = Likeness(frame, *facts["alike"])
         baseline = None
         if facts["baseline"] is not None:
-            refusal, weight = facts["baseline"]
-            baseline = BaselineDraw(refusal and RefusalReason(refusal), weight)
+            _, weight = facts["baseline"]  # versions before had a reason here, under which they counted it
+            baseline = BaselineDraw(weight)
         picture = dict(facts["picture"])
         if picture.get("source") is not None:
             picture["source"] = PictureSource(picture["source"])

@@ -317,9 +317,8 @@ class HoldQueues:
         for one in dropped:
             content = one.candidate.content
             self._telemetry.settle_decision(content.stream, one.candidate.id, one.reason)
-            reason = one.reason if content.baseline is None else content.baseline.refusal
-            if reason is not None:
-                self._telemetry.count_refused(content.stream, reason)
+            if content.baseline is None:  # what it drew is counted by the strategies
+                self._telemetry.count_refused(content.stream, one.reason)
             if one.candidate.is_stored:
                 with self._lock:
                     self._to_delete.add(one.candidate.id)

@@ -34,7 +34,6 @@ from framesift.sampling.stream_holds import StreamHolds
 from framesift.sampling.stream_neighbours import StreamNeighbours
 from framesift.sampling.stream_sampler import StreamSampler
 from framesift.sampling.waiting_frames import (
-    HoldRequest,
     Snapshots,
     WaitingFrame,
     WaitingFrames,
@@ -207,9 +206,8 @@ class Intake:
         made = self._decided(frame, prediction, decision, policy, sampler)
         self.requests.takes.settle(frame, made)
         is_late = frames_back > 0 or self._neighbours.of_chosen.are_wanted  # its refusal is counted later
-        refusal = None if is_late else made.refusal
-        is_drawn = self._draw_for_baseline(frame, prediction, decision, policy, refusal)
-        if made.refusal is not None and (is_late or not is_drawn):
+        self._draw_for_baseline(frame, prediction, decision, policy)
+        if made.refusal is not None:
             self._earlier.refuse(made.refusal)
             if is_late:
                 made = replace(made, refusal=None)
@@ -250,22 +248,15 @@ class Intake:
         return IntakeDecision(matched, answer, None)
 
     def _draw_for_baseline(
-        self,
-        frame: Frame,
-        prediction: Prediction,
-        decision: SamplingDecision,
-        policy: Policy,
-        refusal: RefusalReason | None,
-    ) -> bool:
-        """Returns whether the baseline holds the frame; its refusal is then counted once it lets the frame go."""
+        self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy
+    ) -> None:
+        """The baseline draws from all frames, whatever the strategies do with them."""
         rule = self._rules.get(BASELINE)
         if rule is None or not self._stream_holds.draw(rule.account, frame.captured):
-            return False
-        answer = self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, BaselineDraw(refusal))
-        if isinstance(answer, RefusalReason):
-            return False
-        self._notes.note(frame, prediction, decision, answer)
-        return True
+            return
+        answer = self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, BaselineDraw())
+        if not isinstance(answer, RefusalReason):
+            self._notes.note(frame, prediction, decision, answer)
 
     def _paced(
         self, frame: Frame, prediction: Prediction, decision: SamplingDecision, policy: Policy, sampler: Sampler
@@ -314,7 +305,8 @@ class Intake:
         refusal = answer if isinstance(answer, RefusalReason) else self._stream_holds.hold_datapoint(frame, answer)
         if refusal is not None:
             self._notes.settle(frame.grant.id, refusal)
-            self._count_hold_refused(frame.hold, refusal)
+            if frame.hold is None or frame.hold.baseline is None:  # what the baseline drew is counted by the strategies
+                self._telemetry.count_refused(self._stream, refusal)
 
     def _end_hold(self, id: str, prediction: Prediction, signature: AcceptedSignature | None) -> None:
         """A held frame was accepted. From the thread of the hold queues."""
@@ -323,12 +315,6 @@ class Intake:
                 self._accepted_frames.classes.add(prediction)
             else:
                 self._samplers.current.record_turn(prediction, _remembered(id, signature))
-
-    def _count_hold_refused(self, hold: HoldRequest | None, refusal: RefusalReason) -> None:
-        """A frame is not held after all; what the baseline has drawn is counted as what it was refused for before."""
-        counted = refusal if hold is None or hold.baseline is None else hold.baseline.refusal
-        if counted is not None:
-            self._telemetry.count_refused(self._stream, counted)
 
     def _refused(self, refusal: RefusalReason) -> IntakeDecision:
         self._telemetry.count_refused(self._stream, refusal)

@@ -115,6 +115,10 @@ class PolicyTally:
             before, facts = self._open[result.number]
             if before.refusal is not None:
                 self._refused[before.refusal.value] -= 1
+            for name in set(result.matched) - set(before.matched):  # of a strategy that has seen the frames after it
+                self._matched[name] += 1
+            if result.matched and not before.matched:
+                self._over_time.add(facts.at_s, matched=1)
             self._count(facts, result, before)
             self._open[result.number] = result, facts
             if not self._dry_run.may_change(result.number):
