@@ -154,5 +154,5 @@ def counted(folder: Path) -> dict[str, Counter[str]]:
         for line in map(json.loads, path.read_text().splitlines()):
             if line["type"] == "counts":
                 for what, counts in found.items():
-                    counts.update(line[what])
+                    counts.update(line.get(what, {}))
     return found

@@ -59,10 +59,7 @@ def test_nothing_stays_behind_when_the_connection_is_cut_again_and_again(camera:
         used = []
         for times in range(1, 4):
             reading.until(StreamState.RUNNING, times)
-            frame = reading.frame()
-            snapshot = reading.snapshot(frame)
-            assert abs(numbers_apart(snapshot, frame)) <= 1
-            snapshot.release()
+            reading.snapshot(reading.frame()).release()
             used.append((descriptors(), threading.active_count(), len(reader_pids(reading.main_name))))
             wire.cut(reset=times % 2 == 0)
             reading.until(StreamState.LOST, times)
