@@ -193,6 +193,53 @@ def test_turns_that_were_saved_up_go_to_the_best_frames_of_a_while_and_not_to_th
     ]  # the best of each 75 s; whether turns are due decides who counts them
 
 
+def accepted_by(held: Queue, captured_s: range, *, earned_s: list[float]) -> list[str]:
+    """Which frames get a turn, if frames of such times come, and turns are earned at these."""
+    accepted = []
+    for number, now_s in enumerate(captured_s):
+        hold(held, seen(str(now_s), float(number % 7), now_s))
+        held.expire(at(now_s))
+        best = held.best_to_ask(at(now_s))
+        if best is None:
+            continue
+        held.remove(best)
+        if earned_s and earned_s[0] <= now_s:
+            earned_s.pop(0)
+            held.record_turn(best, at(now_s))
+            accepted.append(best.id)
+        else:
+            held.no_turn(best, at(now_s))
+    return accepted
+
+
+def test_frames_that_are_held_for_less_than_an_eighth_of_a_turn_get_their_turns_too() -> None:
+    held = queue(max_hold_s=30.0)
+    first, second = map(int, accepted_by(held, range(0, 1400, 2), earned_s=[600, 1200]))
+    assert 600 - 30 <= first <= 602
+    assert 1200 - 30 <= second <= 1202
+
+
+TWO_A_DAY = Turns(Limit(Window.DAILY, 2))  # asked for no more often than each 5,400 s
+
+
+def test_a_frame_that_comes_alone_gets_a_turn_that_is_due_before_it_is_held_too_long() -> None:
+    held = queue(turns=TWO_A_DAY, max_hold_s=600.0)
+    hold(held, seen("alone", 0.5, 30_000))
+    assert held.best_to_ask(at(30_299)) is None
+    assert held.wake_s(at(30_000)) == pytest.approx(300)
+    assert turn(held, 30_300) == "alone"
+
+
+def test_after_a_gap_the_first_frame_waits_for_better_ones_though_a_turn_is_long_due() -> None:
+    held = queue(turns=TWO_A_DAY, max_hold_s=600.0)
+    hold(held, seen("evening", 0.5, 0))
+    assert turn(held, 300) == "evening"
+    hold(held, seen("morning", 0.5, 25_000))
+    assert turn(held, 25_001) is None
+    hold(held, seen("better", 0.9, 25_200))
+    assert turn(held, 25_300) == "better"
+
+
 def test_after_no_turn_was_due_it_is_asked_again_when_the_next_one_is_earned() -> None:
     held = queue()
     hold(held, seen("a", 0.5, 650))

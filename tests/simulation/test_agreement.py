@@ -45,7 +45,7 @@ def daily(value: int) -> dict[str, Any]:
     return {"type": "daily", "value": value}
 
 
-LOOKS_BACK = "looks back"
+LOOKS_BACK, HELD_SHORTLY = "looks back", "held for seconds"
 POLICIES: dict[str, dict[str, Any]] = {
     "first come": {
         "sampling_strategies": [
@@ -106,6 +106,12 @@ POLICIES: dict[str, dict[str, Any]] = {
         ],
         "near_duplicate": {"threshold": 0.002, "memory": 16},
     },
+    HELD_SHORTLY: {
+        "sampling_strategies": [
+            {"name": "best", **UNSURE, "limits": [hourly(360)], "pacing": {**HOLD, "max_hold_s": 15, "max_held": 6}},
+        ],
+        "near_duplicate": {"threshold": 0.002, "memory": 16},
+    },
 }
 
 
@@ -122,7 +128,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_simulation_chooses_and_counts_as_a_run_does(name: str, clips: dict[bool, Path], tmp_path: Path) -> None:
-    shutil.copy2(clips[name == LOOKS_BACK], tmp_path / "street.mp4")
+    shutil.copy2(clips[name in (LOOKS_BACK, HELD_SHORTLY)], tmp_path / "street.mp4")
     (tmp_path / "level.py").write_text(MODEL)
     settings = {
         "seed": SEED,

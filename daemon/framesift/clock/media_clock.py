@@ -19,6 +19,7 @@ from framesift.clock.clock import Clock
 from framesift.clock.moment import Moment
 
 _LEAST_STEP_S = 0.001
+_SAME_TIME_S = 1e-4  # what is due with a picture is done before it; sums of times differ by as much as a microsecond
 
 
 class Agenda(Protocol):
@@ -95,7 +96,7 @@ class MediaClock:
         """Do what is due until a picture is shown."""
         while self._agenda is not None:
             due_s = self._shown_s + self._agenda.due_in_s()
-            if due_s > media_s:
+            if due_s > media_s + _SAME_TIME_S:
                 break
             self._shown_s = max(due_s, self._shown_s)
             self._agenda.advance()

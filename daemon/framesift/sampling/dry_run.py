@@ -232,6 +232,7 @@ class DryRun:
         for of in self._streams.values():
             of.earlier.release()
             of.neighbours.end()
+        self._settle(self._limits.end())
         return self._take_replaced()
 
     def _take_replaced(self) -> tuple[DryRunResult, ...]:

@@ -26,6 +26,7 @@ from framesift.strategies.near_duplicate import RememberedFrame
 
 BOOT_ID = "dry run"
 _LEAST_STEP_S = 0.001
+_SAME_TIME_S = 1e-4  # as of MediaClock: what is due with a prediction is done before it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +135,7 @@ class DryRunLimits:
             self._now_s = until_s
         while True:
             due_s = min(map(self._next_s, self._queues), default=math.inf)
-            if due_s > until_s:
+            if due_s > until_s + _SAME_TIME_S:
                 break
             self._now_s = max(due_s, self._now_s)
             self._due_s.clear()
@@ -172,9 +173,19 @@ class DryRunLimits:
                 yield TurnResult(content.number, answer, None, content.is_drawn, weight)
                 if best.likeness is not None:
                     yield from self.drop_alike(best.likeness)
-        begun = queue.begin_write(time)
+        yield from self._write(queue, time)
+
+    def end(self) -> list[TurnResult]:
+        """No prediction will follow: what only the memory holds is stored, as a daemon does that stops."""
+        return [one for queue in self._queues.values() for one in self._write(queue, self._time(), at_once=True)]
+
+    @staticmethod
+    def _write(queue: HoldQueue[HeldPrediction], time: QueueTime, *, at_once: bool = False) -> Iterator[TurnResult]:
+        begun = queue.begin_write(time, at_once=at_once)
         if begun is not None:
-            yield from _dropped(begun[1])
+            stored, displaced = begun
+            stored.is_stored = True
+            yield from _dropped(displaced)
 
     def _charge(self, id: str, quotas: Sequence[Quota], captured: Moment, now: Moment) -> str | RefusalReason:
         """One strategy after the other, so that the used quota of each is counted at most once.

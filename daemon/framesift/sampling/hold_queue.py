@@ -9,7 +9,7 @@ synced write for every better frame would wear out flash. Of frames that look al
 
 Turns that were saved up, over a night in which nothing came, are used no faster than eight times as fast as they are
 earned: the first frames of the morning would take them all. When a turn is due, a frame gets it that is the best of at
-least an eighth of the time in which one is earned.
+least an eighth of the time in which one is earned; or, where frames are not held for so long, of half of `max_hold_s`.
 
 A frame takes a turn of the window of the limit in which it was captured. So when a window closes, the best of its
 frames get the turns that are left, and its others are dropped.
@@ -35,6 +35,7 @@ STEPS_PER_TURN = 8  # writes, and questions for turns that were saved up
 _BEATS_BY = 0.05
 # After the moment at which a turn is earned: clocks are compared in floating point, and a fleet's differ a little.
 AFTER_TURN_S = 0.01
+_SAME_TIME_S = 1e-4  # sums of Unix times differ by as much as a microsecond
 
 Content = TypeVar("Content")
 
@@ -88,7 +89,9 @@ class HoldQueue(Generic[Content]):
     _index: tuple[tuple[HeldCandidate[Content], ...], LikenessIndex] = ((), LikenessIndex(()))
     _contender: HeldCandidate[Content] | None = None
     _may_write_s: float = -math.inf
-    _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: when to ask for its next turn
+    _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: not to ask for a turn before that
+    # By when a window opened: since when frames of it have been held without a gap. Each may leave, and another one stay.
+    _since_s: dict[int, float] = field(default_factory=dict)
 
     # --- frames come ----------------------------------------------------------------------------------------------
 
@@ -125,7 +128,7 @@ class HoldQueue(Generic[Content]):
         one was.
         """
         contender = self._contender
-        if contender is None or (time.wall_s < self._may_write_s and not at_once):
+        if contender is None or (time.wall_s + _SAME_TIME_S < self._may_write_s and not at_once):
             return None
         self._contender = None
         self._may_write_s = time.wall_s + self._interval_s(time)
@@ -161,9 +164,13 @@ class HoldQueue(Generic[Content]):
     def best_to_ask(self, time: QueueTime) -> HeldCandidate[Content] | None:
         """The frame for which a turn should be asked for now; None if it is too early, or none is held."""
         windows = self._by_window(time)
-        self._ask_s = {opened_s: at_s for opened_s, at_s in self._ask_s.items() if opened_s in windows}
+        self._ask_s = {
+            opened_s: at_s
+            for opened_s, at_s in self._ask_s.items()
+            if opened_s in windows or time.wall_s <= window_end(self.turns.limit.window, opened_s, self.zone)
+        }
         for opened_s, held in sorted(windows.items()):
-            if self._ask_at_s(opened_s, held, time) <= time.wall_s:
+            if self._ask_at_s(opened_s, held, time) <= time.wall_s + _SAME_TIME_S:
                 return max(held, key=lambda one: one.score)
         return None
 
@@ -240,6 +247,8 @@ class HoldQueue(Generic[Content]):
         if id(self._contender) in leaving:
             self._contender = None
         self._held = tuple(one for one in self._held if id(one) not in leaving)
+        if not len(self):
+            self._since_s.clear()
 
     def _opened_s(self, candidate: HeldCandidate[Content], time: QueueTime) -> int:
         """When the window opened in which a frame was captured; worked out anew after a step of the clock."""
@@ -259,9 +268,10 @@ class HoldQueue(Generic[Content]):
 
     def _ask_at_s(self, opened_s: int, held: list[HeldCandidate[Content]], time: QueueTime) -> float:
         """When a turn is to be asked for: not for the first frame that comes, but for the best of a while."""
-        at_s = self._ask_s.get(opened_s)
-        if at_s is None:
-            at_s = min(time.wall_s_of(one.captured) for one in held) + self._interval_s(time)
+        if opened_s not in self._since_s:
+            self._since_s[opened_s] = min(time.wall_s_of(one.captured) for one in held)
+        at_s = self._since_s[opened_s] + min(self._interval_s(time), self.options.max_hold_s / 2)
+        at_s = max(at_s, self._ask_s.get(opened_s, -math.inf))
         return min(at_s, window_end(self.turns.limit.window, opened_s, self.zone) + AFTER_TURN_S)
 
     def _interval_s(self, time: QueueTime) -> float:
