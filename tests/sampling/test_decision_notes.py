@@ -164,3 +164,43 @@ def test_the_counts_of_the_record_are_those_of_the_metrics(rig: Rig) -> None:
     assert len(report.accepted) == 3
     hour = rig.record.last_hour("gate")
     assert 0 < sum(sum(minute.refused.values()) for minute in hour) <= sum(report.refused.values())
+
+
+ENDED = {"name": "ended", "type": "track_end", "minimum_length": 2, "missing": 2, "border": 0}
+BLINKS = {"name": "blinks", "type": "temporal_inconsistency", "border": 0}
+
+
+def test_what_was_measured_of_an_earlier_frame_stands_in_the_line_of_that_frame_alone(rig: Rig) -> None:
+    every = {**ALL, "limits": [{"type": "daily", "value": 0}]}
+    car, nothing = objects(("car", 0.9)), objects()
+    device = rig.device(every, ENDED, BLINKS)
+    for found in (car, car, nothing, nothing, nothing, car, nothing, nothing):
+        device.offer(found)
+        rig.clock.advance(0.04)
+    said = {
+        line["frame"]: {one["name"]: (one["matched"], one["value"]) for one in line["strategies"]}
+        for line in rig.lines()
+        if line["outcome"] == "accepted"
+    }
+    assert said == {2: {"ended": (True, 1)}, 5: {"blinks": (True, 1)}}
+    (refused,) = [line for line in rig.lines() if line["outcome"] == "refused"]
+    assert [one["name"] for one in refused["strategies"]] == ["all"]
+    (counts,) = rig.lines("counts")
+    assert {name: best["value"] for name, best in counts["best"].items() if name != "all"} == {"ended": 1, "blinks": 1}
+
+
+def test_a_frame_is_not_nearly_taken_because_an_earlier_one_was(rig: Rig) -> None:
+    device = rig.device(ENDED)
+    for found in (*[objects(("car", 0.9))] * 2, *[objects()] * 3):
+        device.offer(found)
+        rig.clock.advance(0.04)
+    assert [(line["frame"], line["outcome"]) for line in rig.lines()] == [(2, "accepted")]
+
+
+def test_what_was_measured_of_the_frame_itself_stands_in_its_line(rig: Rig) -> None:
+    device = rig.device({**ENDED, "missing": 1}, {**ALL, "limits": [{"type": "daily", "value": 100}]})
+    for found in (*[objects(("car", 0.9))] * 2, objects()):
+        device.offer(found)
+        rig.clock.advance(0.04)
+    values = [one["value"] for line in rig.lines() for one in line["strategies"] if one["name"] == "ended"]
+    assert values == [0, 0, 1]

@@ -56,6 +56,8 @@ class DecisionNotes:
         if observer is None:
             return
         nearest = observer.observe(self._stream, decision.gauges) if decision.gauges else -math.inf
+        if decision.gauges_of_earlier:  # among the best of the second, but this frame is no nearer for it
+            observer.observe(self._stream, decision.gauges_of_earlier)
         if not isinstance(answer, RefusalReason):
             observer.add(self._decision(frame, prediction, decision, answer, chosen_id))
             return

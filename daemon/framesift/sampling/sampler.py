@@ -50,9 +50,9 @@ class SamplingDecision(NamedTuple):
     of its picture, where it was needed. failures: of the strategies that could not evaluate the frame; each counts as
     no match. excluded: what strategies wanted and may not take; it counts as no match, too. earlier: the strategies
     that want an earlier frame of the stream, for `decide_earlier`. lacks_embedding: the policy compares embeddings, and
-    the prediction has none. gauges: of strategies, by name, where the sampler is told so; until the next
-    frame they show what was measured of this one. similar: what keeps strategies from the frame that they want; by
-    strategy.
+    the prediction has none. gauges: of strategies, by name, where the sampler is told so; until the next frame of the
+    stream they show what was measured of this one. gauges_of_earlier: of the strategies that look back; they show what
+    was measured of an earlier frame. similar: what keeps strategies from the frame that they want; by strategy.
     """
 
     matches: tuple[Match, ...]
@@ -63,6 +63,7 @@ class SamplingDecision(NamedTuple):
     earlier: tuple[Match, ...] = ()
     lacks_embedding: bool = False
     gauges: Mapping[str, Gauge] = MappingProxyType({})
+    gauges_of_earlier: Mapping[str, Gauge] = MappingProxyType({})
     similar: Mapping[str, SimilarFrame] = MappingProxyType({})
 
 
@@ -105,7 +106,9 @@ class Sampler:
         strategies = policy.sampling_strategies
         compared = [*map(policy.near_duplicate_of, strategies), *(options.compared_frames for options in strategies)]
         self._near = NearDuplicates(compared, accepted)
-        self._gauges: dict[str, Gauge] = {}  # by the strategy's name
+        # By the model's task and the strategy's name: what they show is of the frame that the strategy may want.
+        self._gauges: dict[Task, dict[str, Gauge]] = {task: {} for task in Task}
+        self._gauges_of_earlier: dict[Task, dict[str, Gauge]] = {task: {} for task in Task}
         self._rules: dict[str, _Rule] = {}  # by the strategy's name
         self._frames_back = dict.fromkeys(Task, 0)
         zone = ZoneInfo(policy.time_zone)
@@ -120,7 +123,9 @@ class Sampler:
             if options.compared_frames is not None and isinstance(strategy, ComparesEmbeddings):
                 strategy.compare_with(self._near.compared(options.compared_frames).nearest_distance)
             if isinstance(strategy, Measures) and measures:
-                self._gauges[options.name] = strategy.gauge
+                for task in Task:
+                    gauges = self._gauges_of_earlier if options.frames_back(task) else self._gauges
+                    gauges[task][options.name] = strategy.gauge
             near_duplicate = policy.near_duplicate_of(options)
             balance: ClassBalance | None = None
             if options.class_balance and not options.balances_itself:
@@ -152,7 +157,9 @@ class Sampler:
         wanted, failures = self._evaluate(frame, prediction, objects)
         now = [match for match in wanted if not match.frames_back]
         earlier = tuple(match for match in wanted if match.frames_back)
-        return self._choose(frame, objects, now, found, failures, earlier, self._gauges)
+        decision = self._choose(frame, objects, now, found, failures, self._gauges[prediction.task])
+        of_earlier = self._gauges_of_earlier[prediction.task]
+        return decision._replace(earlier=earlier, gauges_of_earlier=of_earlier) if of_earlier or earlier else decision
 
     def frames_back(self, task: Task) -> int:
         """How far back strategies may want a frame where the model's task is `task`."""
@@ -162,9 +169,11 @@ class Sampler:
         """Which strategies want an earlier frame after all.
 
         frame: with pixels that are still valid. prediction: its own. matches: those of a later frame's
-        `SamplingDecision.earlier` that are for this one.
+        `SamplingDecision.earlier` that are for this one; no frame was decided on since.
         """
-        return self._choose(frame, PlacedObjects(prediction), matches, None)
+        known = self._gauges_of_earlier[prediction.task]
+        gauges = {match.strategy: known[match.strategy] for match in matches if match.strategy in known}
+        return self._choose(frame, PlacedObjects(prediction), matches, None, gauges=gauges)
 
     def decide_neighbour(self, frame: Frame, prediction: Prediction, match: Match) -> SamplingDecision:
         """Whether a strategy may take a frame because it collected one beside it.
@@ -184,7 +193,6 @@ class Sampler:
         wanted: Sequence[Match],
         found: Signature | None,
         failures: tuple[StrategyFailed, ...] = (),
-        earlier: tuple[Match, ...] = (),
         gauges: Mapping[str, Gauge] = MappingProxyType({}),
     ) -> SamplingDecision:
         """The decision on a frame that strategies want. found: its picture's signature, None if it is not made yet."""
@@ -225,7 +233,14 @@ class Sampler:
                 self._near.count_alike(frame, similar.values())
         lacks_embedding = self._near.needs_embeddings and embedding is None
         return SamplingDecision(
-            tuple(matches), refusal, found, failures, tuple(excluded), earlier, lacks_embedding, gauges, refused
+            tuple(matches),
+            refusal,
+            found,
+            failures,
+            tuple(excluded),
+            lacks_embedding=lacks_embedding,
+            gauges=gauges,
+            similar=refused,
         )
 
     def _evaluate(
