@@ -90,7 +90,7 @@ class HoldQueue(Generic[Content]):
     _contender: HeldCandidate[Content] | None = None
     _may_write_s: float = -math.inf
     _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: not to ask for a turn before that
-    # By when a window opened: since when frames of it have been held without a gap. Each may leave, and another one stay.
+    # By when a window opened: since when frames of it have been held without a gap, though each may leave meanwhile.
     _since_s: dict[int, float] = field(default_factory=dict)
 
     # --- frames come ----------------------------------------------------------------------------------------------
