@@ -618,7 +618,7 @@ def test_recorded_lines_of_a_run_are_read_as_they_are() -> None:
         (b"[]", "a prediction is a JSON object, not list"),
         (b"{}", '"predictions" is missing, or neither a list nor an object'),
         (b'{"predictions": 5}', '"predictions" is missing, or neither a list nor an object'),
-        (b'{"top": "a", "confidence": "x"}', "confidence: 'x' is not a number from 0 on"),
+        (b'{"top": "a", "confidence": "x"}', "confidence: 'x' is not a number from 0 to 1"),
         (b'{"predictions": [], "task": "seeing"}', "task: 'seeing' is not one of object-detection, "),
         (b'{"predictions": [], "captured_at": "noon"}', 'captured_at: "noon" is not allowed; it must be Unix seconds '),
         (b'{"predictions": [], "captured_at": NaN}', "captured_at: NaN is not allowed; it must be Unix seconds "),

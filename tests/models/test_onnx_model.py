@@ -350,6 +350,9 @@ def test_a_class_without_a_number_is_dropped_and_a_picture_without_any_has_no_pr
     answer = said_of(tmp_path, [0.9, math.nan, math.inf], activation="none")
     assert isinstance(answer, Classification)
     assert (answer.top, len(answer.scores), answer.dropped) == ("a", 1, 2)
+    for values, fields in (([7.5, 0.5, 0.1], {}), ([90.0, 0.0, 0.0], {"multi_label": True})):
+        with pytest.raises(ModelFailed, match=r"is not a confidence: set model\.activation to softmax or sigmoid"):
+            said_of(tmp_path, values, activation="none", **fields)
     with pytest.raises(ModelFailed, match="no class has a finite confidence"):
         said_of(tmp_path, [math.nan] * 3)
 

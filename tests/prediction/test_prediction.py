@@ -102,6 +102,8 @@ def test_the_wire_has_the_names_and_places_of_the_inference_server() -> None:
         {**BOX, "confidence": "0.5"},
         {**BOX, "confidence": True},
         {**BOX, "confidence": 10**400},
+        {**BOX, "confidence": 50},  # percent
+        {**BOX, "confidence": 1.0011},
         {**BOX, "x": math.inf},
         {**BOX, "y": None},
         {**BOX, "x": 1e300},
@@ -347,6 +349,7 @@ def test_corners_become_centre_and_size_clipped_to_the_picture_most_confident_fi
         ([0, 0, math.inf, 5], 0.5, 0),
         ([0, 0, 5, 5], math.nan, 0),
         ([0, 0, 5, 5], -0.5, 0),
+        ([0, 0, 5, 5], 50, 0),  # percent
         ([0, 0, 5, 5], 0.5, 2),
         ([0, 0, 5, 5], 0.5, -1),
         ([5, 5, 5, 9], 0.5, 0),
@@ -359,6 +362,11 @@ def test_an_invalid_box_is_dropped_and_counted(box: list[float], confidence: flo
     answer = from_arrays([box, [0, 0, 5, 5]], [confidence, 0.5], [class_id, 1])
     assert [d.class_name for d in answer.objects] == ["b"]
     assert answer.dropped == 1
+
+
+def test_a_confidence_that_rounding_left_above_one_is_one() -> None:
+    assert from_arrays([[0, 0, 5, 5]], [1.0009], [0]).objects[0].confidence == 1.0
+    assert read({**BOX, "confidence": 1.0009}).objects[0].confidence == 1.0
 
 
 def test_of_too_many_boxes_the_most_confident_are_kept() -> None:

@@ -111,6 +111,8 @@ def same(one: object, other: object) -> bool:
 @given(_objects())
 @example([BOX, {**BOX, "confidence": 10**400}])
 @example([{**BOX, "x": 5, "confidence": 1}, BOX])
+@example([{**BOX, "confidence": 1.0005}, BOX])
+@example([{**BOX, "confidence": 50}, BOX])
 @example([{**BOX, "x": True}, BOX])
 @example([{**BOX, "class": ["cat"]}, BOX])
 @example([WHOLE, BOX, dict(reversed(WHOLE.items()))])

@@ -310,7 +310,8 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         )
         return
     if prediction.dropped:
-        text = f"{prediction.dropped} part(s) of the prediction are malformed: a number or name is missing or wrong"
+        dropped = f"{prediction.dropped} part(s) of the prediction are malformed"
+        text = f"{dropped}: a number (a confidence is 0 to 1) or name is missing or wrong"
         yield Finding("prediction", False, f"{frame.stream}: {text}", "see docs/models.md for what an object needs")
     else:
         objects = getattr(prediction, "objects", None)

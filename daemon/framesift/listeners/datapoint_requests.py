@@ -21,7 +21,7 @@ from framesift.config.schema import NAME_PATTERN
 from framesift.listeners.multipart import BadMultipart, FormPart, boundary_of, parse_parts
 from framesift.pictures import encoded_picture as pictures
 from framesift.prediction import wire_format as wire
-from framesift.prediction.prediction import MAX_OBJECTS, Prediction, Stub, Task
+from framesift.prediction.prediction import MAX_CONFIDENCE, MAX_OBJECTS, Prediction, Stub, Task
 
 MAX_ITEMS = 32
 # A JSON value needs far more memory than its text, so their number is limited before parsing.
@@ -330,8 +330,9 @@ def _explain_malformed(item: object, where: str, labels: bool) -> InvalidRequest
         value = item.get(name)
         least = -wire.MAX_COORDINATE if name in ("x", "y") else 0.0
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is None or not is_number or not least <= value <= wire.MAX_COORDINATE:
-            allowed = f"a number{'' if name in ('x', 'y') else ' from 0 on'}"
+        most = MAX_CONFIDENCE if name == "confidence" else wire.MAX_COORDINATE
+        if value is None or not is_number or not least <= value <= most:
+            allowed = "a number from 0 to 1" if name == "confidence" else "a number" if least else "a number from 0 on"
             return InvalidRequest(422, f"{value!r:.60} is not allowed: {allowed}", f"{where}.{name}")
     if not isinstance(item.get("class"), str) or not item["class"].strip():
         return InvalidRequest(422, f"{item.get('class')!r:.60} is not allowed: the name of a class", f"{where}.class")

@@ -25,6 +25,8 @@ from framesift.prediction.masks import Rle
 # A detector that reports more objects than this is broken; its answer must not fill memory or disk.
 MAX_OBJECTS = 1000
 MAX_CLASS_NAME_LENGTH = 128
+# Of a model's answer, where it counts as 1: half precision rounds.
+MAX_CONFIDENCE = 1.001
 
 # What a prediction or an object has under keys that we don't know: (key, value), in the order in which it came.
 ExtraValue = str | int | float | bool | None
@@ -308,8 +310,8 @@ def detections_from_arrays(
     class_ids: shape (n,). width, height: of the frame in pixels. points, keypoints: the outlines and the keypoints of
     the boxes, in the same order and pixels.
 
-    Boxes are dropped and counted in `dropped` if they are not finite, empty after clipping, of a negative
-    confidence or of an unknown class. Of more than MAX_OBJECTS boxes the most confident are kept.
+    Boxes are dropped and counted in `dropped` if they are not finite, empty after clipping, of a confidence that is
+    none or of an unknown class. Of more than MAX_OBJECTS boxes the most confident are kept.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     confidences = np.asarray(confidences, np.float64).reshape(-1)
@@ -319,7 +321,7 @@ def detections_from_arrays(
     x1, x2 = np.clip(boxes[:, 0], 0, width), np.clip(boxes[:, 2], 0, width)
     y1, y2 = np.clip(boxes[:, 1], 0, height), np.clip(boxes[:, 3], 0, height)
     known = (class_ids >= 0) & (class_ids < len(class_names))
-    good = np.flatnonzero(finite & known & (confidences >= 0) & (x2 > x1) & (y2 > y1))
+    good = np.flatnonzero(finite & known & (confidences >= 0) & (confidences <= MAX_CONFIDENCE) & (x2 > x1) & (y2 > y1))
     order = good[np.argsort(-confidences[good], kind="stable")][:MAX_OBJECTS]
     ids = class_ids[order].astype(np.int64).tolist()
     outlines = {"points": points, "keypoints": keypoints}
@@ -328,7 +330,7 @@ def detections_from_arrays(
         y=((y1[order] + y2[order]) / 2).tolist(),
         width=(x2[order] - x1[order]).tolist(),
         height=(y2[order] - y1[order]).tolist(),
-        confidence=confidences[order].tolist(),
+        confidence=np.minimum(confidences[order], 1.0).tolist(),
         class_name=[class_names[id] for id in ids],
         class_id=ids,
         optional={name: [of[i] for i in order] for name, of in outlines.items() if of is not None},

@@ -135,7 +135,7 @@ def parse_prediction(
         scores, dropped = _scores(items if isinstance(items, list) else [])
         confidence = read_confidence(payload.get("confidence", 0.0))
         if confidence is None:
-            raise ValueError(f"confidence: {payload.get('confidence')!r} is not a number from 0 on")
+            raise ValueError(f"confidence: {payload.get('confidence')!r} is not a number from 0 to 1")
         top = clean_class_name(payload["top"]) if payload["top"] else ""
         parent = read_text(payload.get("parent_id"))
         return Classification(

@@ -46,7 +46,7 @@ MAX_POINTS = 10_000
 # The fields under their names in JSON: those that each object has, and what they may be at least and at most.
 _BOX = ("x", "y", "width", "height", "confidence")
 _LEAST = np.array([[-MAX_COORDINATE], [-MAX_COORDINATE], [0.0], [0.0], [0.0]])
-_MOST = np.array([[MAX_COORDINATE]] * 4 + [[np.finfo(np.float64).max]])
+_MOST = np.array([[MAX_COORDINATE]] * 4 + [[1.0]])
 _REQUIRED = (*_BOX, "class", "class_id")
 _OPTIONAL = tuple(name for name in OPTIONAL_FIELDS if name != "extras")
 # Every other key of an object is one of its extras. The format of a mask follows from what the mask is.

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH, MAX_OBJECTS, Extras, ExtraValue
+from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH, MAX_CONFIDENCE, MAX_OBJECTS, Extras, ExtraValue
 
 # Larger values are not coordinates, and scaling could turn them into infinity.
 MAX_COORDINATE = 1e6
@@ -61,9 +61,9 @@ def read_finite(value: object) -> float | None:
 
 
 def read_confidence(value: object) -> float | None:
-    """A finite number from 0 on."""
+    """A number from 0 to 1. What is above 1 by rounding is 1; percentages are none, since no threshold fits them."""
     number = read_finite(value)
-    return number if number is not None and number >= 0 else None
+    return min(number, 1.0) if number is not None and 0 <= number <= MAX_CONFIDENCE else None
 
 
 def read_text(value: object) -> str | None:

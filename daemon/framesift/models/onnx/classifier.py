@@ -12,10 +12,8 @@ from framesift.models.model import ModelLoadError
 from framesift.models.onnx import graph_operations, heads
 from framesift.models.onnx.onnx_settings import OnnxSettings
 from framesift.models.onnx.preprocessing import PreparedPicture
-from framesift.prediction.prediction import MAX_OBJECTS, Classification, ClassScore, MultiLabel, Task
+from framesift.prediction.prediction import MAX_CONFIDENCE, MAX_OBJECTS, Classification, ClassScore, MultiLabel, Task
 
-# Slightly above 1, because half precision rounds.
-_MAX_CONFIDENCE = 1.001
 _SUM_TOLERANCE = 0.05
 
 
@@ -51,8 +49,10 @@ class Classifier:
         valid = np.flatnonzero(np.isfinite(confidences) & (confidences >= 0))
         if not valid.size:
             raise ValueError("no class has a finite confidence")
-        if self._settings.activation is None and confidences[valid].max() > _MAX_CONFIDENCE:
-            raise ValueError(f"{confidences[valid].max():.3g} is not a confidence: set model.activation")
+        if confidences[valid].max() > MAX_CONFIDENCE:
+            largest = f"{confidences[valid].max():.3g}"
+            raise ValueError(f"{largest} is not a confidence: set model.activation to softmax or sigmoid")
+        confidences = np.minimum(confidences, 1.0)
         order = valid[np.argsort(-confidences[valid], kind="stable")][:MAX_OBJECTS]
         scores = tuple(ClassScore(self._class_names[i], int(i), float(confidences[i])) for i in order)
         dropped = confidences.size - len(scores)
@@ -72,7 +72,7 @@ class Classifier:
 
 def _activation_needed(settings: OnnxSettings, operation: str | None, values: NDArray[np.floating]) -> str:
     needed = "sigmoid" if settings.multi_label else "softmax"
-    are_confidences = bool(values.min() >= 0 and values.max() <= _MAX_CONFIDENCE)
+    are_confidences = bool(values.min() >= 0 and values.max() <= MAX_CONFIDENCE)
     if operation in graph_operations.LINEAR or not (
         are_confidences or operation in (graph_operations.SOFTMAX, graph_operations.SIGMOID)
     ):
