@@ -88,6 +88,13 @@ def test_a_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["policy.json"]
 
 
+@pytest.mark.parametrize("name", ["", "folder"])
+def test_a_folder_is_no_file_to_write(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_atomically(tmp_path / name, b"x")
+
+
 def test_missing_parents_are_made_and_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
     make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()

@@ -107,6 +107,8 @@ def write_atomically(path: Path, content: bytes, *, follow_folder_link: bool = T
     """
     if not follow_folder_link and path.parent.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path.parent))
+    if path.is_dir():  # "." among them, which names no file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
         with synced_folder(path.parent, follow_link=follow_folder_link) as folder:
             # An existing partial file is from a crash or from another program: only a new file is surely our own.

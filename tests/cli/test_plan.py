@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,21 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(app, ["plan", *map(str, words)])
 
 
+def test_what_it_says_to_try_is_a_command_that_works(folder: Path) -> None:
+    (folder / "day.jsonl").rename(folder / "my day.jsonl")
+    done = run("--budget", "48/day", "my day.jsonl", "--start", "2026-11-28T10:00", "--output", "a plan.json")
+    tried = shlex.split(done.stdout.splitlines()[-1].removeprefix("try it: framesift "))
+    assert tried[:4] == ["simulate", "my day.jsonl", "--start", "2026-11-28T10:00"]
+    assert CliRunner().invoke(app, tried).exit_code == 0
+    assert (folder / "report.html").exists()
+
+
 def test_a_policy_is_written_and_beside_it_why(folder: Path) -> None:
     done = run("--budget", "48/day", "day.jsonl", "--time-zone", "Europe/Berlin")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == [
         "wrote policy.json and policy.md, which says why",
+        "on this footage it collects 61 images in 1.0 days; the budget is 48 a day",
         "try it: framesift simulate day.jsonl --policy policy.json --html report.html",
     ]
     policy = load(folder / "policy.json")
@@ -62,6 +73,11 @@ def test_a_policy_is_written_and_beside_it_why(folder: Path) -> None:
             "--budget fifty: a number of images is expected, such as 50/day or 5/hour",
         ),
         (("--budget", "9/day", "day.jsonl"), "--budget 9/day: 9 images a day are too few for a plan; it needs 10"),
+        (
+            ("--budget", "50/day", "day.jsonl", "--output", "why.md"),
+            "--output why.md: the reasons go into an .md file",
+        ),
+        (("--budget", "50/day", "day.jsonl", "--output", "."), "--output .: is a folder; name a file"),
         (("--budget", "50/day", "lost.jsonl"), "lost.jsonl: there is no such file"),
         (("--budget", "50/day", "day.jsonl", "--time-zone", "Mars/Base"), "--time-zone Mars/Base: is no time zone"),
     ],

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from framesift.cli.main import app
+from framesift.simulation.figures import limit_words
 from rigs.daemon import POLICY, write_configuration
 from rigs.footage import timed_clip
 from rigs.scenes import scene
@@ -141,7 +142,7 @@ def test_policies_stand_side_by_side_in_the_table() -> None:
     assert words.startswith("12 frames of yard.mp4, 2026-11-28 12:00:00 to 15:40:00 (UTC) policy.json")
     assert "all 12 5 daily 5: full at 13:20" in words
     assert "never.json" in words
-    assert "none 12 0 daily 0: never full" in words
+    assert "none 12 0 daily 0: lets nothing through" in words
     assert "hours 2 of 4 that were seen; missing: 2026-11-28 14:00, 2026-11-28 15:00" in words
 
 
@@ -192,6 +193,39 @@ def test_a_report_of_a_recording_draws_the_predictions(folder: Path) -> None:
     assert page.count("<title>car 0.90</title>") == 5
 
 
+def test_without_a_policy_the_streams_own_one_is_tried(folder: Path) -> None:
+    model = {"type": "recorded", "path": "model.jsonl"}
+    stream = {"name": "yard", "source": "yard.mp4", "policy": "never.json"}
+    write_configuration(folder, {"streams": [stream], "model": model}, ALL)
+    (found,) = figures("yard.mp4")
+    assert Path(found["policy"]).name == "never.json"
+
+
+def test_a_strategy_may_be_called_as_the_baseline_is(folder: Path) -> None:
+    named = {**POLICY, "sampling_strategies": [strategy("baseline", 5)]}
+    (folder / "named.json").write_text(json.dumps(named))
+    (found,) = figures("yard.mp4", "--policy", "named.json")
+    assert (found["matched"], found["accepted"]) == ({"baseline": 12}, {"baseline": 5})
+    assert [limit["full"] for limit in found["limits"]] == [1]
+
+
+def test_an_hour_that_comes_twice_when_clocks_are_set_back_counts_twice(folder: Path) -> None:
+    begin_s = 1_792_886_400  # 2 o'clock in Berlin, 2026-10-25; an hour later it is 2 o'clock again
+    lines = [json.loads(line) | {"captured_at": begin_s + 900 * n} for n, line in enumerate(predictions().splitlines())]
+    (folder / "night.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "berlin.json").write_text(json.dumps({**ALL, "time_zone": "Europe/Berlin"}))
+    (found,) = figures("night.jsonl", "--policy", "berlin.json")
+    hours = {"2026-10-25 02:00": 4, "2026-10-25 02:00 CET": 4, "2026-10-25 03:00": 4}
+    assert found["hours"]["seen"] == hours
+
+
+def test_a_daily_limit_that_was_full_at_several_times_names_the_earliest_and_the_latest() -> None:
+    full_at = ["2026-11-28T20:24:00+00:00", "2026-11-29T00:24:00+00:00"]
+    assert limit_words({"value": 5, "window": "daily", "full": 2, "full_at": full_at}) == (
+        "full on 2 days, between 00:24 and 20:24"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -200,6 +234,9 @@ def test_a_report_of_a_recording_draws_the_predictions(folder: Path) -> None:
         (("yard.mp4", "--start", "noon"), "--start noon: a time such as"),
         (("yard.mp4", "--policy", "yard.mp4"), "yard.mp4"),
         (("yard.mp4", "--policy", "never.json", "--policy", "never.json"), "--policy never.json is given twice"),
+        (("yard.mp4", "--html", "."), "--html .: is a folder; name a file"),
+        (("yard.mp4", "--html", "lost/a.html"), "--html lost/a.html: there is no folder lost"),
+        (("empty.jsonl",), "empty.jsonl: is empty"),
         ((".",), ".: is a folder; a video or a recording of framesift run --record is expected"),
         (("bare.jsonl",), "bare.jsonl:1: has no captured_at"),
         (("broken.jsonl",), "broken.jsonl:1: column 2: is not JSON"),
@@ -209,6 +246,7 @@ def test_what_can_not_be_simulated_is_refused_with_the_place(
     words: tuple[str, ...], message: str, folder: Path
 ) -> None:
     (folder / "bare.jsonl").write_text('{"is_stub": true}\n')
+    (folder / "empty.jsonl").touch()
     (folder / "broken.jsonl").write_text("{]\n")
     done = run(*words)
     assert done.exit_code in (1, 2)

@@ -78,6 +78,14 @@ def fail(why: str, code: int = 2) -> NoReturn:
     raise CommandFailed(why, code)
 
 
+def check_output(option: str, path: Path) -> None:
+    """Ends the command where no file can be made, before it does what takes long."""
+    if path.is_dir():
+        fail(f"{option} {path}: is a folder; name a file")
+    if not path.parent.is_dir():
+        fail(f"{option} {path}: there is no folder {path.parent}")
+
+
 def print_note(what: str) -> None:
     """Prints a note to stderr. The command goes on."""
     for line in what.splitlines():

@@ -69,6 +69,8 @@ def open_footage(
     if missing:
         fail(f"{missing[0]}: there is no such file")
     are_recordings = [is_recording(path) for path in paths]
+    if stream is not None and all(are_recordings):
+        print_note("--stream says what videos stand for: recordings name their streams, and it has no effect")
     settings = _settings(config, is_needed=not all(are_recordings))
     sources: list[FootageSource] = []
     entries: dict[int, StreamEntry] = {}
@@ -85,24 +87,41 @@ def open_footage(
     return OpenFootage(Footage(sources, start_s, days), entries, settings, clock)
 
 
+def _policy_of(opened: OpenFootage) -> Path:
+    """The policy that the streams of the footage have: their own, or the common one."""
+    settings = opened.settings
+    if settings is None:
+        fail("--policy is missing: name a file; framesift policy pull writes a project's own into one")
+    policies = {entry.name: entry.policy or settings.policy for entry in opened.entries.values()}
+    found = set(policies.values()) or {settings.policy}
+    if len(found) > 1:
+        fail(f"--policy is missing: the streams {', '.join(policies)} have several policies; name those to try")
+    (policy,) = found
+    if not isinstance(policy, Path):
+        fail("--policy is missing: name a file; framesift policy pull writes a project's own into one")
+    own = [one.name for one in settings.streams if one.policy not in (None, policy)]
+    if own and not policies:
+        print_note(f"{policy} is tried; {', '.join(own)} have policies of their own: --policy names one")
+    return policy
+
+
 def is_recording(path: Path) -> bool:
     """Whether a file has recorded predictions: it begins as a JSON object does. A folder has none."""
     if path.is_dir():
         fail(f"{path}: is a folder; a video or a recording of framesift run --record is expected")
+    if not path.stat().st_size:
+        fail(f"{path}: is empty")
     with path.open("rb") as file:
         return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
 
 
-def read_policies(files: Sequence[Path], settings: Settings | None) -> list[NamedPolicy]:
-    """The policies, each with a name of its own; without files, that of the settings. Raises ConfigError."""
+def read_policies(files: Sequence[Path], opened: OpenFootage) -> list[NamedPolicy]:
+    """The policies, each with a name of its own; without files, that of the streams. Raises ConfigError."""
     from framesift.cli.policy import read_known
     from framesift.policy import policy as policies
     from framesift.simulation.simulate import NamedPolicy
 
-    if not files:
-        if settings is None or not isinstance(settings.policy, Path):
-            fail("--policy is missing: name a file; framesift policy pull writes a project's own into one")
-        files = [settings.policy]
+    files = files or [_policy_of(opened)]
     found: list[NamedPolicy] = []
     for file in files:
         policy = policies.load(file)

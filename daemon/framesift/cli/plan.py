@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from framesift.cli.console import ConfigOption, escape_text, fail, out
+from framesift.cli.console import ConfigOption, check_output, escape_text, fail, out
 from framesift.cli.footage import open_footage, progress
 
 _BUDGET = re.compile(r"(\d{1,6})/(day|hour)")
@@ -38,9 +39,12 @@ def plan(
     from framesift.config.errors import ConfigError
     from framesift.simulation.errors import SimulationError
     from framesift.simulation.plan import make_plan
-    from framesift.simulation.plan_text import plan_text
+    from framesift.simulation.plan_text import plan_text, spent_words
 
     a_day = _images_a_day(budget)
+    check_output("--output", output)
+    if output.suffix == ".md":
+        fail(f"--output {output}: the reasons go into an .md file beside the policy; name the policy's own")
     comment = output.with_suffix(".md")
     existing = [str(path) for path in (output, comment) if path.exists()]
     if existing and not force:
@@ -71,7 +75,11 @@ def plan(
     write_atomically(output, (json.dumps(made.policy, indent=2) + "\n").encode(), for_person=True)
     write_atomically(comment, text.encode(), for_person=True)
     out.print(escape_text(f"wrote {output} and {comment}, which says why"))
-    out.print(escape_text(f"try it: framesift simulate {footage[0]} --policy {output} --html report.html"))
+    out.print(f"on this footage it collects {spent_words(made, a_day)}", soft_wrap=True)
+    given = [("--config", config), ("--stream", stream), ("--start", start)]
+    options = [word for name, value in given if value is not None for word in (name, str(value))]
+    words = [*map(str, footage), *options, "--policy", str(output), "--html", "report.html"]
+    out.print(escape_text(f"try it: framesift simulate {shlex.join(words)}"), soft_wrap=True)
 
 
 def _images_a_day(budget: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from framesift.cli.console import ConfigOption, escape_text, fail, out, print_note, to_json_text
+from framesift.cli.console import ConfigOption, check_output, escape_text, fail, out, print_note, to_json_text
 from framesift.cli.footage import open_footage, progress, read_policies
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ def simulate(
     from framesift.simulation.errors import SimulationError
     from framesift.simulation.figures import figures_of
 
+    if html is not None:
+        check_output("--html", html)
     opened = open_footage(footage, config, stream=stream, start=start, days=days)
     try:
-        policies = read_policies(policy or [], opened.settings)
+        policies = read_policies(policy or [], opened)
         if seed is None and opened.settings is not None and opened.entries:
             seed = opened.settings.seed
         outcomes = _simulate(opened, policies, seed)

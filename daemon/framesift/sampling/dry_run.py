@@ -210,7 +210,7 @@ class DryRun:
         self, of: _Stream, frame: Frame, prediction: Prediction, decision: SamplingDecision, result: DryRunResult
     ) -> None:
         rule = of.rules.get(BASELINE)
-        if rule is not None and self._limits.draw(rule, frame.captured.wall_s):
+        if rule is not None and rule.is_baseline and self._limits.draw(rule, frame.captured.wall_s):
             now = Moment(self._at_s, self._at_s, frame.captured.boot_id)
             match = (Match(BASELINE),)
             _, (quota,) = candidates_for(of.policy, match, prediction, self._origin, frame.captured, now, of.rules)

@@ -89,8 +89,8 @@ class HoldQueue(Generic[Content]):
     _index: tuple[tuple[HeldCandidate[Content], ...], LikenessIndex] = ((), LikenessIndex(()))
     _contender: HeldCandidate[Content] | None = None
     _may_write_s: float = -math.inf
-    _ask_s: dict[int, float] = field(default_factory=dict)  # by when a window opened: not to ask for a turn before that
-    # By when a window opened: since when frames of it have been held without a gap, though each may leave meanwhile.
+    # By when a window opened: not to ask for a turn before that, and since when frames of it are held without a gap.
+    _ask_s: dict[int, float] = field(default_factory=dict)
     _since_s: dict[int, float] = field(default_factory=dict)
 
     # --- frames come ----------------------------------------------------------------------------------------------

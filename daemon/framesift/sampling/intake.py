@@ -252,7 +252,7 @@ class Intake:
     ) -> None:
         """The baseline draws from all frames, whatever the strategies do with them."""
         rule = self._rules.get(BASELINE)
-        if rule is None or not self._stream_holds.draw(rule.account, frame.captured):
+        if rule is None or not rule.is_baseline or not self._stream_holds.draw(rule.account, frame.captured):
             return
         answer = self._hold(frame, prediction, decision, policy, Match(BASELINE), 0.0, BaselineDraw())
         if not isinstance(answer, RefusalReason):

@@ -16,8 +16,8 @@ LABELLED_CONFIDENCE = 0.3
 class FrameFacts:
     """What counts of a frame.
 
-    number: the frame's, as its source counts. classes: that the model named in it. boxes: to be labelled: objects of
-    at least LABELLED_CONFIDENCE, one at least. shows_something: the model found an object or a label; always true where
+    number: the frame's, as its source counts. classes: that the model named in it. objects: of at least
+    LABELLED_CONFIDENCE; of a label, how many. shows_something: the model found an object or a label; always true where
     there is no model. size: width and height in pixels.
     """
 
@@ -27,19 +27,24 @@ class FrameFacts:
     line: int
     number: int
     classes: frozenset[str]
-    boxes: int
+    objects: int
     shows_something: bool
     size: tuple[int, int]
     signature: Signature | None
+
+    @property
+    def boxes(self) -> int:
+        """How many are to be labelled: one at least."""
+        return max(1, self.objects)
 
 
 def facts_of(frame: SimulatedFrame) -> FrameFacts:
     """What counts of a frame."""
     prediction = frame.recorded.prediction
-    boxes = 1
+    objects = None
     if isinstance(prediction, Detections):
         classes = frozenset(prediction.columns.class_name)
-        boxes = max(1, sum(confidence >= LABELLED_CONFIDENCE for confidence in prediction.columns.confidence))
+        objects = sum(confidence >= LABELLED_CONFIDENCE for confidence in prediction.columns.confidence)
     elif isinstance(prediction, Classification):
         classes = frozenset([prediction.top] if prediction.top else [])
     elif isinstance(prediction, MultiLabel):
@@ -53,7 +58,7 @@ def facts_of(frame: SimulatedFrame) -> FrameFacts:
         frame.line,
         frame.recorded.number,
         classes,
-        boxes,
+        len(classes) if objects is None else objects,
         bool(classes) or isinstance(prediction, Stub),
         (prediction.width, prediction.height),
         frame.recorded.signature,

@@ -54,14 +54,17 @@ def iso(at_s: float, zone: ZoneInfo) -> str:
 
 def limit_words(limit: Mapping[str, Any]) -> str:
     """When a limit was full, in a few words. limit: as in the figures."""
+    if limit["value"] == 0:
+        return "lets nothing through"
     if not limit["full"]:
         return "never full"
     first = limit["full_at"][0][11:16]
     if limit["window"] == "daily":
         times = sorted(at[11:16] for at in limit["full_at"])
-        return (
-            f"full at {times[0]}" if len(times) == 1 else f"full on {limit['full']} days, at {times[len(times) // 2]}"
-        )
+        if limit["full"] == 1:
+            return f"full at {first}"
+        when = f"at {first}" if times[0] == times[-1] else f"between {times[0]} and {times[-1]}"
+        return f"full on {limit['full']} days, {when}"
     unit = "minute" if limit["window"] == "minutely" else "hour"
     return f"full in {limit['full']} {unit}{'' if limit['full'] == 1 else 's'}, first at {first}"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framesift.policy.policy import Policy
-from framesift.simulation.footage import SimulatedFrame
+from framesift.simulation.footage import DAY_S, SimulatedFrame
 from framesift.simulation.outcome import PolicyOutcome
 from framesift.simulation.simulate import NamedPolicy, simulate
 from framesift.simulation.survey import NEAR, Survey, survey
@@ -24,11 +24,11 @@ BASELINE_SHARE = 0.1
 SMALLEST_BUDGET = 10
 _HOURS_SHARE = 0.25  # of the budget at most, for the best of each hour
 _RARE_SHARE, _RARE_BELOW, _MOST_RARE = 0.1, 0.05, 8
-_WHOLE_DAY = 0.8  # days of footage from which on a score can be chosen
+WHOLE_DAY = 0.8  # days of footage from which on a score can be chosen
 # How many more scenes than there is budget are let through: days differ, and what is not spent is lost.
 _LENIENCES = (1.0, 1.15, 1.35, 1.6)
 _SPENT = 0.95
-_MIN_INTERVAL_S = 2.0
+_MIN_INTERVAL_S = 2.0  # shorter where the budget has no room for it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ def _candidates(budget: int, seen: Survey, name: str, time_zone: str) -> Sequenc
     """Policies to try, the strictest first."""
     if not seen.has_model:
         return [_without_model(budget, name, time_zone)]
-    if seen.days < _WHOLE_DAY:
+    if seen.days < WHOLE_DAY:
         return [_with_model(budget, seen, name, time_zone, None)]
     return [_with_model(budget, seen, name, time_zone, lenience) for lenience in _LENIENCES]
 
@@ -108,7 +108,8 @@ def _with_model(budget: int, seen: Survey, name: str, time_zone: str, lenience: 
     rare = _rare_classes(seen)
     parts = _divide(budget, seen, has_rare=bool(rare))
     unsure: dict[str, Any] = {"type": "uncertainty", "near_duplicate": NEAR}
-    hardest = {"name": "hardest", **unsure, "min_interval_s": _MIN_INTERVAL_S}
+    interval_s = min(_MIN_INTERVAL_S, float(f"{DAY_S / 2 / parts.hardest:.2g}"))
+    hardest = {"name": "hardest", **unsure, "min_interval_s": interval_s}
     if lenience is None:
         hardest |= {"limits": [_daily(parts.hardest)], "pacing": {"mode": "adaptive_threshold"}}
         why = f"the footage has {24 * seen.days:.1f} hours: which score is enough is found while it runs"
@@ -118,18 +119,15 @@ def _with_model(budget: int, seen: Survey, name: str, time_zone: str, lenience: 
         hourly = min(parts.hardest, max(3, math.ceil(1.5 * seen.most_in_an_hour(threshold))))
         limits = [{"type": "hourly", "value": hourly}, _daily(parts.hardest)]
         hardest |= {"minimum_score": threshold, "limits": limits}
-        why = (
-            f"about {lenience * parts.hardest:.0f} scenes a day are at least so uncertain, {lenience:g} for each image"
-        )
         fullest = seen.most_in_an_hour(threshold)
         reasons = [
-            (f"hardest: minimum_score {threshold:g}", f"{why}: days differ, and what is not spent is lost"),
+            (f"hardest: minimum_score {threshold:g}", _why_score(seen, threshold, lenience)),
             (f"hardest: hourly {hourly}", f"the fullest hour had {fullest}: a bad one must not take the day"),
         ]
     reasons.append(
         (f"hardest: daily {hardest['limits'][-1]['value']}", "what is left of the budget for the best scenes")
     )
-    reasons.append((f"hardest: min_interval_s {_MIN_INTERVAL_S:g}", "two frames that are closer show the same moment"))
+    reasons.append((f"hardest: min_interval_s {interval_s:g}", "two frames that are closer show the same moment"))
     strategies = [hardest]
     if rare:
         strategies.insert(0, {"name": "rare", **unsure, "selected_class_names": rare, "limits": [_daily(parts.rare)]})
@@ -137,9 +135,21 @@ def _with_model(budget: int, seen: Survey, name: str, time_zone: str, lenience: 
         reasons.append((f"rare: daily {parts.rare}", why))
     every_hour = {"name": "every-hour", **unsure, "minimum_score": 0.01, "pacing": {"mode": "hold_queue"}}
     strategies.append(every_hour | {"limits": [{"type": "hourly", "value": _an_hour(parts)}, _daily(parts.every_hour)]})
-    hours = f"something was seen in {seen.active_hours_a_day:.1f} hours of a day"
-    reasons.append((f"every-hour: daily {parts.every_hour}", f"{hours}: the best of each that `hardest` has left"))
+    hours = f"something was seen in {seen.active_hours} of {24 * seen.days:.1f} hours"
+    is_enough = parts.every_hour >= seen.active_hours_a_day
+    best = "the best of each" if is_enough else "the best of several hours together"
+    reasons.append((f"every-hour: daily {parts.every_hour}", f"{hours}: {best} that `hardest` has left"))
     return _policy(strategies, name, time_zone), [*reasons, *_common_reasons()]
+
+
+def _why_score(seen: Survey, threshold: float, lenience: float) -> str:
+    a_day = sum(scene.score >= threshold for scene in seen.scenes) / seen.days
+    if threshold == 0:
+        return f"the model is unsure in about {a_day:.0f} scenes a day, fewer than there is budget: all are let through"
+    return (
+        f"about {a_day:.0f} scenes a day are at least so uncertain, {lenience:g} for each image: days differ, "
+        "and what is not spent is lost"
+    )
 
 
 def _divide(budget: int, seen: Survey, *, has_rare: bool) -> _Parts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from framesift.simulation.plan import Plan
+from framesift.simulation.facts import LABELLED_CONFIDENCE
+from framesift.simulation.plan import WHOLE_DAY, Plan
+from framesift.simulation.survey import Survey
 
 _LISTED = 20
 
@@ -13,22 +15,15 @@ def plan_text(plan: Plan, *, budget: int, footage: str, policy_name: str) -> str
     """The page. footage: what was looked at, in words. policy_name: of the policy's file."""
     seen, outcome = plan.seen, plan.outcome
     reasons = "\n".join(f"| {number} | {why} |" for number, why in plan.reasons)
-    classes = ", ".join(f"{name} {count:,}" for name, count in seen.classes.most_common(_LISTED)) or "none"
-    days = max(seen.days, 1e-9)
     covered = f"{len(outcome.hours.collected)} of {len(outcome.hours.seen)}"
-    tried = f"{outcome.images} images, {outcome.images / days / budget:.0%} of the budget; hours covered: {covered}"
-    if seen.days < 0.8:
-        tried = f"{outcome.images} images in {24 * seen.days:.1f} hours; hours covered: {covered}"
     return f"""# Why {policy_name} is as it is
 
 A budget of {budget} images a day, planned by `framesift plan` from {footage}.
 
 ## What was seen
 
-- {seen.frames:,} frames of {_number(seen.streams, "stream")}, {24 * seen.days:.1f} hours
-- something in {seen.with_something:,} of them
-- objects or labels: {seen.objects:,}; frames with each class: {classes}
-- scenes in which the model is unsure: {len(seen.scenes):,}; hours in which something was seen: {seen.active_hours}
+- {_number(seen.frames, "frame")} of {_number(seen.streams, "stream")}, {24 * seen.days:.1f} hours
+{_seen_by_model(seen)}
 
 ## Why each number
 
@@ -36,7 +31,7 @@ A budget of {budget} images a day, planned by `framesift plan` from {footage}.
 |---|---|
 {reasons}
 
-On this footage the policy collects {tried}.
+On this footage the policy collects {spent_words(plan, budget)}; hours covered: {covered}.
 
 ## How sure it is
 
@@ -44,10 +39,29 @@ On this footage the policy collects {tried}.
 """
 
 
+def spent_words(plan: Plan, budget: int) -> str:
+    """How many images the policy collects on the footage. budget: images a day."""
+    hours = 24 * plan.seen.days
+    length = f"{hours:.1f} hours" if plan.seen.days < WHOLE_DAY else f"{plan.seen.days:.1f} days"
+    return f"{_number(plan.outcome.images, 'image')} in {length}; the budget is {budget} a day"
+
+
+def _seen_by_model(seen: Survey) -> str:
+    if not seen.has_model:
+        return "- there is no model: nothing says what they show"
+    classes = ", ".join(f"{name} {count:,}" for name, count in seen.classes.most_common(_LISTED)) or "none"
+    return (
+        f"- something in {seen.with_something:,} of them, in {_number(seen.active_hours, 'hour')}\n"
+        f"- labels, or objects of a confidence of {LABELLED_CONFIDENCE:g} or more: {seen.objects:,}\n"
+        f"- frames with each class: {classes}\n"
+        f"- scenes in which the model is unsure: {len(seen.scenes):,}"
+    )
+
+
 def _how_sure(plan: Plan) -> str:
     seen = plan.seen
     lines = []
-    if seen.days < 0.8:
+    if seen.days < WHOLE_DAY:
         lines.append("The footage is shorter than a day. How much there is at other hours nobody has seen.")
     elif seen.days < 2:
         lines.append("This is one day. Another one may have more or less: plan again once there are several.")
@@ -55,10 +69,11 @@ def _how_sure(plan: Plan) -> str:
         lines.append(f"The footage has {seen.days:.1f} days; weekdays and weather that are not among them may differ.")
     if seen.has_model:
         # Counts of independent scenes scatter as a Poisson distribution does: 95 % within two standard deviations.
-        spread = 2 / math.sqrt(max(1, len(seen.scenes)))
-        lines.append(f"{len(seen.scenes):,} scenes say how many a day has to within {spread:.0%} or so.")
+        scenes = _number(len(seen.scenes), "scene")
         if len(seen.scenes) < 50:
-            lines.append("That is few: treat the score as a first guess.")
+            lines.append(f"{scenes}: that is few, so treat the numbers as a first guess.")
+        else:
+            lines.append(f"{scenes} say how many a day has to within {2 / math.sqrt(len(seen.scenes)):.0%} or so.")
         lines.append("A new model is unsure of other things: plan again when the model changes.")
     else:
         lines.append("Without a model, nothing says which frames are worth a label: plan again when there is one.")
@@ -66,4 +81,4 @@ def _how_sure(plan: Plan) -> str:
 
 
 def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -96,9 +96,9 @@ def _big(figures: Mapping[str, Any]) -> str:
     size = figures["bytes_a_day"]
     about = "about " if figures["bytes_are_estimated"] else ""
     cells = {
-        "images a day": f"{figures['images_a_day']:,.4g}",
+        "images a day": f"{round(figures['images_a_day'], 1):,}",
         "a day on the disk": "?" if size is None else f"{about}{bytes_words(size)}",
-        f"labelling a day, {figures['boxes']:,} boxes in all": f"{figures['labelling_minutes_a_day']:,.3g} min",
+        f"labelling a day, {figures['boxes']:,} boxes in all": f"{figures['labelling_minutes_a_day']:,} min",
         "look like another one": "?" if alike is None else f"{100 * alike['near_share']:.0f} %",
     }
     shown_cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in cells.items())

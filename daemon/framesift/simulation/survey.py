@@ -92,7 +92,7 @@ def survey(frames: Iterable[SimulatedFrame], *, time_zone: str = "UTC") -> Surve
         last_s = max(last_s, frame.at_s)
         if facts.shows_something:
             with_something += 1
-            objects += facts.boxes
+            objects += facts.objects
             classes.update(facts.classes)
             if not hour <= frame.at_s < hour + 3600:
                 hour = window_start(Window.HOURLY, frame.at_s, zone)

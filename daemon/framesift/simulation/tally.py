@@ -61,7 +61,7 @@ class PolicyTally:
             _LimitTally(strategy, limit.window, limit.value, self._zone)
             for strategy, rule in self._rules.items()
             for limit in rule.limits
-            if strategy in self._accounts - {BASELINE}
+            if any(strategy == one.name for one in policy.sampling_strategies)
         ]
         self._seen: dict[str, Counter[str]] = {what: Counter() for what in ("classes", "hours", "streams")}
         self._collected: dict[str, Counter[str]] = {what: Counter() for what in self._seen}
@@ -153,7 +153,9 @@ class PolicyTally:
     def _hour_of(self, at_s: float) -> str:
         if not self._hour[0] <= at_s < self._hour[1]:
             begins_s, ends_s = (of(Window.HOURLY, at_s, self._zone) for of in (window_start, window_end))
-            self._hour = begins_s, ends_s, f"{datetime.fromtimestamp(begins_s, self._zone):%Y-%m-%d %H:%M}"
+            begins = datetime.fromtimestamp(begins_s, self._zone)
+            zone = f" {begins:%Z}" if begins.fold else ""  # when clocks are set back, an hour comes twice
+            self._hour = begins_s, ends_s, f"{begins:%Y-%m-%d %H:%M}{zone}"
         return self._hour[2]
 
     def outcome(self) -> PolicyOutcome:
