@@ -65,6 +65,26 @@ def test_a_held_frame_is_told_to_its_end() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "strategy", "said"),
+    [
+        ("held", "baseline", "it got no turn: another frame of its interval was drawn in its place"),
+        ("waits", "baseline", "it got no turn: another frame of its interval was drawn in its place"),
+        ("held", "unsure", "it got no turn: a better frame took its place"),
+        ("waits", "unsure", "the turns are kept for better frames"),
+    ],
+)
+def test_a_held_frame_that_got_no_turn_is_told_why_by_how_its_strategy_chooses(
+    outcome: str, strategy: str, said: str
+) -> None:
+    held = {**LINE, "outcome": outcome, "id": "a1", "strategy": strategy}
+    dropped = {"type": "outcome", "at": 60.0, "id": "a1", "outcome": "refused", "reason": "outscored"}
+    told = words(held, dropped)[2]
+    assert told.startswith(f"<60.0>: refused: {said}")
+    assert told.endswith("(outscored)")
+    assert words(held, {**dropped, "reason": "limit"})[2] == "<60.0>: refused: the limits are reached (limit)"
+
+
 def test_a_known_picture_and_a_neighbour_are_named() -> None:
     known = {"name": "unsure", "matched": False, "similar": {"id": "", "distance": 0.0, "threshold": 0.1}}
     neighbour = {**LINE, "outcome": "waits", "chosen_id": "a9", "strategies": [known]}

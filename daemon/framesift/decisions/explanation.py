@@ -26,6 +26,9 @@ _REASONS = {
     "spool_full": "the spool has no room",
     "spool_broken": "the spool's disk failed",
 }
+# Why a frame that was held got no turn after all; the record tells these cases by one reason.
+_NO_TURN = "it got no turn: a better frame took its place, none was due in time, or the policy changed"
+_NOT_DRAWN = "it got no turn: another frame of its interval was drawn in its place, its turn was gone, or the policy changed"
 _WINDOWS = {"minutely": "minute", "hourly": "hour", "daily": "day"}
 _NEEDS = {"<": "less than", ">": "more than", ">=": "at least"}
 
@@ -43,7 +46,7 @@ def explain(line: Line, outcomes: Iterable[Line], time_of: Callable[[float], str
     if line.get("chosen_id"):
         yield f"collected beside {line['chosen_id']}, as its neighbour"
     for outcome in outcomes:
-        yield f"{time_of(outcome['at'])}: {_ended(outcome)}"
+        yield f"{time_of(outcome['at'])}: {_ended_later(outcome, line)}"
     yield _shown(line)
     for text in strategy_texts(line):
         yield f"  {text}"
@@ -97,6 +100,15 @@ def _ended(line: Line) -> str:
     if outcome == "waits":
         return "it had quota, and waited for what its picture needed"
     return f"refused: {reason_text(line.get('reason', '?'))}"
+
+
+def _ended_later(outcome: Line, line: Line) -> str:
+    """What became of a frame that was held or waited. line: of the type decision, of the same frame."""
+    if outcome.get("reason") != "outscored":
+        return _ended(outcome)
+    if line.get("strategy") == "baseline":  # it draws by chance: no frame is better for it
+        return f"refused: {_NOT_DRAWN} (outscored)"
+    return f"refused: {_NO_TURN} (outscored)" if line["outcome"] == "held" else _ended(outcome)
 
 
 def _shown(line: Line) -> str:
