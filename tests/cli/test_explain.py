@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from clocks import NOON_S, ManualClock
-from framesift.decisions import DecisionRecord, RecordFiles, read_lines
+from framesift.decisions import DecisionRecord, FrameDecision, Outcome, RecordFiles, read_lines
+from framesift.decisions.lookup import find_quiet_moment
 from framesift.frame import RefusalReason
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.footage import numbered_clip
 from rigs.scenes import scene_clip
+from sampling_data import objects
 
 WIDE: dict[str, Any] = {"COLUMNS": "400"}
 ALIKE = {
@@ -110,7 +112,7 @@ def test_a_moment_without_a_frame_is_told_by_what_is_around_it(tmp_path: Path) -
                 record.flush()
         assert record.stop(5.0)
         clock.advance(60.0)
-    down, away, since = (str(NOON_S + seconds) for seconds in (150.0, 30.0, 7000.0))
+    down, away, late, since = (str(NOON_S + seconds) for seconds in (150.0, 30.0, 299.0, 7000.0))
     answer = framesift(tmp_path, "explain", "gate", down, **WIDE)
     assert (answer.returncode, answer.stdout) == (
         0,
@@ -120,9 +122,48 @@ def test_a_moment_without_a_frame_is_told_by_what_is_around_it(tmp_path: Path) -
     assert json.loads(answer.stdout) == {"type": "down", "from": NOON_S + 120.0, "to": NOON_S + 180.0}
     answer = framesift(tmp_path, "explain", "gate", away, **WIDE)
     assert answer.returncode == 1
-    assert "nothing was decided at 2026-09-10 12:00:30.000 UTC; its last frame before came at" in answer.stderr
-    assert "the next one came at 2026-09-10 12:01:00" in answer.stderr
-    assert "none came since" in framesift(tmp_path, "explain", "gate", since, **WIDE).stderr
+    assert "nothing was decided at 2026-09-10 12:00:30.000 UTC; frames of it were counted until about" in answer.stderr
+    assert "and again from about 2026-09-10 12:01:00" in answer.stderr
+    answer = framesift(tmp_path, "explain", "gate", late, **WIDE)  # the second run goes on for a second
+    assert "until about 2026-09-10 12:04:01.000 UTC, and none since; `stream` in the log says" in answer.stderr
+    answer = framesift(tmp_path, "explain", "gate", since, **WIDE)
+    assert (answer.returncode, answer.stdout) == (
+        0,
+        "framesift was stopped at 2026-09-10 12:05:00.000 UTC: no frame was read until it was started again\n",
+    )
+
+
+def test_a_stop_explains_a_moment_up_to_the_next_start_and_not_after_it(tmp_path: Path) -> None:
+    clock = ManualClock()
+    for begins_after_s in (0.0, 20.0, 500.0):
+        record = DecisionRecord(RecordFiles(tmp_path, 1 << 20), clock, on_problem=pytest.fail)
+        clock.advance(begins_after_s)
+        record.flush()  # the first one; each second ends by itself
+        record.count_refused("gate", RefusalReason.NO_MATCH)
+        clock.advance(1.0)
+        record.flush()
+        assert record.stop(5.0)
+        clock.advance(20.0)
+
+    def off(seconds: float) -> Any:
+        return find_quiet_moment(tmp_path, "gate", NOON_S + seconds).off
+
+    assert off(10.0) == {"type": "stop", "at": NOON_S + 1.0}
+    assert off(590.0) == {"type": "stop", "at": NOON_S + 563.0}
+    assert off(41.5) is None  # the second run counts
+    assert off(300.0) is None  # the third run began within a minute, and the stream was away
+
+
+def test_a_held_frame_that_was_refused_has_no_picture_that_has_left(tmp_path: Path) -> None:
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}]})
+    clock = ManualClock()
+    record = DecisionRecord(RecordFiles(tmp_path / "spool.db.decisions", 1 << 20), clock, on_problem=pytest.fail)
+    made = FrameDecision("gate", 1, 0, NOON_S, None, objects(), Outcome.HELD, None, "a1", "unsure")
+    record.add(made)
+    record.settle("gate", "a1", RefusalReason.OUTSCORED)
+    assert record.stop(5.0)
+    answer = framesift(tmp_path, "explain", "a1", **WIDE)
+    assert "  a1: it was refused, and so its picture was thrown away\n" in answer.stdout
 
 
 def test_a_record_that_is_turned_off_is_said_and_nothing_is_written(tmp_path: Path) -> None:

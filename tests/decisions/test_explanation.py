@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from framesift.decisions.explanation import explain, explain_counts, reason_text, similar_ids
+from framesift.decisions.explanation import (
+    PICTURE_GONE,
+    explain,
+    explain_counts,
+    missing_picture,
+    reason_text,
+    similar_ids,
+)
 from framesift.frame import RefusalReason
 
 LINE: dict[str, Any] = {
@@ -83,6 +90,19 @@ def test_a_held_frame_that_got_no_turn_is_told_why_by_how_its_strategy_chooses(
     assert told.startswith(f"<60.0>: refused: {said}")
     assert told.endswith("(outscored)")
     assert words(held, {**dropped, "reason": "limit"})[2] == "<60.0>: refused: the limits are reached (limit)"
+
+
+def test_why_a_picture_is_not_here_depends_on_what_became_of_the_frame() -> None:
+    held, waits, accepted = ({**LINE, "outcome": outcome} for outcome in ("held", "waits", "accepted"))
+    refused = {"type": "outcome", "at": 60.0, "outcome": "refused", "reason": "outscored"}
+    taken = {"type": "outcome", "at": 60.0, "outcome": "accepted", "strategy": "unsure"}
+    assert missing_picture(accepted, ()) == missing_picture(held, (taken,)) == PICTURE_GONE
+    assert missing_picture(held, (refused,)) == "it was refused, and so its picture was thrown away"
+    assert (
+        missing_picture(held, ())
+        == missing_picture(waits, ())
+        == "it is no datapoint yet, and so its picture is not shown"
+    )
 
 
 def test_a_known_picture_and_a_neighbour_are_named() -> None:

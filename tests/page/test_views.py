@@ -205,8 +205,19 @@ def test_a_datapoint_has_the_buttons_of_its_state(state: str, posts: list[str]) 
 def test_a_datapoint_that_has_left_is_still_explained() -> None:
     line = {"type": "decision", "at": AT_S, "stream": "gate", "frame": 1, "outcome": "accepted", "strategy": "unsure"}
     said = text(datapoint_view("id9", None, [line], UTC, has_key=True))
-    assert "id9 is not on this machine" in said
+    assert "id9: its picture is not on this machine any more" in said
     assert "accepted for unsure" in said
+    assert "id9: its picture is not on this machine any more" in text(
+        datapoint_view("id9", None, [], UTC, has_key=True)
+    )
+
+
+def test_a_held_frame_that_was_refused_is_no_datapoint_whose_picture_has_left() -> None:
+    line = {"type": "decision", "at": AT_S, "stream": "gate", "frame": 1, "outcome": "held", "strategy": "unsure"}
+    dropped = {"type": "outcome", "at": AT_S + 9, "outcome": "refused", "reason": "outscored"}
+    said = text(datapoint_view("id9", None, [line, dropped], UTC, has_key=True))
+    assert "id9: it was refused, and so its picture was thrown away" in said
+    assert "id9: it is no datapoint yet" in text(datapoint_view("id9", None, [line], UTC, has_key=True))
 
 
 @pytest.mark.parametrize(

@@ -94,16 +94,16 @@ def _of_time(place: _Place, stream: str, at_s: float) -> list[Line]:
         known = ", ".join(sorted(streams)) or "none"
         fail(f"{stream}: the record has no such stream; it has {known}", code=1)
     quiet = lookup.find_quiet_moment(place.record, stream, at_s)
-    if quiet.down is None:
+    if quiet.off is None:
         around = f"the record goes back to {_oldest(place)}" if quiet.before_s is None else _around(quiet)
         fail(f"{stream}: nothing was decided at {_text(at_s)}; {around}", code=1)
-    return [quiet.down]
+    return [quiet.off]
 
 
 def _around(quiet: QuietMoment) -> str:
-    after = "none came since" if quiet.after_s is None else f"the next one came at {_text(quiet.after_s)}"
+    after = "none since" if quiet.after_s is None else f"again from about {_text(quiet.after_s)}"
     before = _text(quiet.before_s or 0.0)
-    return f"its last frame before came at {before}, {after}; `stream` in the log says whether it was away"
+    return f"frames of it were counted until about {before}, and {after}; `stream` in the log says whether it was away"
 
 
 def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
@@ -114,8 +114,10 @@ def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
     for line in decisions[:_MOST_SHOWN]:
         of_it = [outcome for outcome in outcomes if outcome["id"] == line.get("id")]
         yield from explanation.explain(line, of_it, _text)
-        for id in dict.fromkeys((*filter(None, [line.get("id")]), *explanation.similar_ids(line))):
-            yield f"  {id}: {_picture(place, id)}"
+        if line.get("id"):
+            yield f"  {line['id']}: {_picture(place, line['id']) or explanation.missing_picture(line, of_it)}"
+        for id in explanation.similar_ids(line):
+            yield f"  {id}: {_picture(place, id) or explanation.PICTURE_GONE}"
         thumbnail = thumbnail_file(place.record, line)
         if thumbnail is not None:
             yield f"  its thumbnail is {thumbnail}"
@@ -130,16 +132,18 @@ def _words(place: _Place, lines: list[Line]) -> Iterator[str]:
             yield from explanation.explain_counts(line, _text)
         elif line["type"] == "down":
             yield explanation.explain_down(line, _text)
+        elif line["type"] == "stop":
+            yield explanation.explain_stop(line, _text)
 
 
 def _picture(place: _Place, id: str) -> str:
-    """Where the picture of a datapoint is."""
+    """Where the picture of a datapoint is; "" if it is not on this machine."""
     from framesift.spool import admin
 
     if place.spool.exists() and admin.show(place.spool, id) is not None:
         return "its picture is in the spool (framesift spool list)"
     path = place.sink.picture_of(id)
-    return "its picture has left this machine" if path is None else f"its picture is {path}"
+    return "" if path is None else f"its picture is {path}"
 
 
 def _oldest(place: _Place) -> str:

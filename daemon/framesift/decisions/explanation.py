@@ -28,7 +28,10 @@ _REASONS = {
 }
 # Why a frame that was held got no turn after all; the record tells these cases by one reason.
 _NO_TURN = "it got no turn: a better frame took its place, none was due in time, or the policy changed"
-_NOT_DRAWN = "it got no turn: another frame of its interval was drawn in its place, its turn was gone, or the policy changed"
+_NOT_DRAWN = (
+    "it got no turn: another frame of its interval was drawn in its place, its turn was gone, or the policy changed"
+)
+PICTURE_GONE = "its picture is not on this machine any more"
 _WINDOWS = {"minutely": "minute", "hourly": "hour", "daily": "day"}
 _NEEDS = {"<": "less than", ">": "more than", ">=": "at least"}
 
@@ -79,10 +82,25 @@ def explain_down(line: Line, time_of: Callable[[float], str]) -> str:
     return f"framesift did not run from {time_of(line['from'])} to {time_of(line['to'])}: no frame was read"
 
 
+def explain_stop(line: Line, time_of: Callable[[float], str]) -> str:
+    """Why nothing was decided after a moment. line: of the type stop."""
+    return f"framesift was stopped at {time_of(line['at'])}: no frame was read until it was started again"
+
+
 def reason_text(reason: str) -> str:
     """A reason of refusals in words, with its name."""
     text = _REASONS.get(reason)
     return reason if text is None else f"{text} ({reason})"
+
+
+def missing_picture(line: Line, outcomes: Iterable[Line]) -> str:
+    """Why the picture of a frame is found nowhere on this machine. The lines are as for `explain`."""
+    ended = [line, *outcomes][-1]["outcome"]
+    if ended == "refused":
+        return "it was refused, and so its picture was thrown away"
+    if ended in ("held", "waits"):
+        return "it is no datapoint yet, and so its picture is not shown"
+    return PICTURE_GONE
 
 
 def similar_ids(line: Line) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from framesift.decisions.record_files import read_lines
 
 HOUR_MINUTES = 60
 _HOUR_S = 3600.0
-_LEAST_DOWN_S = 60.0  # in minutes, a shorter one can't be seen
+LEAST_DOWN_S = 60.0  # in minutes, a shorter one can't be seen
 _WITH_SPAN = "from"  # in each line that is about a span of time, and hardly in others
 
 
@@ -107,7 +107,7 @@ class LastHour:
                 if to_s <= started_s - _HOUR_S:
                     break
                 self._restore_line(line, to_s)
-            if last_s is not None and last_s + _LEAST_DOWN_S <= started_s:
+            if last_s is not None and last_s + LEAST_DOWN_S <= started_s:
                 down = DownTime(last_s, started_s)
                 with self._lock:
                     self._down.insert(0, down)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from framesift.decisions.last_hour import LEAST_DOWN_S
 from framesift.decisions.record_files import read_lines
 
 Line = dict[str, Any]
 
 _NEAR_S = 1.5  # frames so far from a moment belong to it
+# The time in a line at which a daemon surely ran; a decision has that of a capture, which may be of an earlier run.
+_RAN_AT = {"counts": "from", "unrecorded": "from", "down": "to", "stop": "at", "outcome": "at"}
 _WRITTEN_WITHIN_S = 120.0  # lines are in the order of writing; a frame is decided on some time after its capture
 
 
@@ -24,12 +28,14 @@ class RecordSpan:
 
 @dataclass(frozen=True, slots=True)
 class QuietMoment:
-    """Why a stream has no lines of a moment. down: the line of a time in which no daemon ran, None where one did.
+    """Why a stream has no lines of a moment.
 
-    before_s, after_s: Unix time of the last frame before and of the first one after it; None where there is none.
+    off: the line that says that no daemon ran then, of the type down or stop; None where one may have run.
+    before_s, after_s: Unix time until which frames were counted before it, and from which after it, about to a second;
+    None where there were none.
     """
 
-    down: Line | None
+    off: Line | None
     before_s: float | None
     after_s: float | None
 
@@ -66,20 +72,28 @@ def find_moment(folder: Path, stream: str, at_s: float) -> list[Line]:
 
 def find_quiet_moment(folder: Path, stream: str, at_s: float) -> QuietMoment:
     """What the record has around a moment (Unix time) of which `find_moment` found nothing."""
-    down: Line | None = None
+    off: Line | None = None
     before_s: float | None = None
     after_s: float | None = None
+    began_s = math.inf  # of what was written after the line at hand, the earliest
     for line in read_lines(folder):
         if line["type"] == "down" and line["from"] <= at_s < line["to"]:
-            down = line
-        elif line["type"] == "counts" and line.get("stream") == stream:
+            off = line
+        elif line["type"] == "stop" and off is None:
+            # Without a line of the type down, the next run began within a minute.
+            until_s = math.inf if began_s == math.inf else min(began_s, line["at"] + LEAST_DOWN_S)
+            if line["at"] <= at_s < until_s:
+                off = line
+        if line["type"] in _RAN_AT:
+            began_s = min(began_s, line[_RAN_AT[line["type"]]])
+        if line["type"] == "counts" and line.get("stream") == stream:
             if line["from"] > at_s:
                 after_s = line["from"]
             elif before_s is None:
                 before_s = line["to"]
             if line["to"] < at_s - _WRITTEN_WITHIN_S:
                 break
-    return QuietMoment(down, before_s, after_s)
+    return QuietMoment(off, before_s, after_s)
 
 
 def span(folder: Path) -> RecordSpan:

@@ -17,17 +17,18 @@ def datapoint_view(
     id: str, one: PageDatapoint | None, lines: Sequence[dict[str, Any]], zone: tzinfo, *, has_key: bool
 ) -> Html:
     """Everything about a datapoint. one: None if it is not on this machine any more. lines: of the record."""
+    decisions = [line for line in lines if line["type"] == "decision"]
+    outcomes = [line for line in lines if line["type"] == "outcome"]
     parts: list[Html | None] = []
     if one is None:
-        parts.append(element("p", f"The picture of {id} is not on this machine (any more)."))
+        why = explanation.missing_picture(decisions[-1], outcomes) if decisions else explanation.PICTURE_GONE
+        parts.append(element("p", f"{id}: {why}"))
     else:
         parts.append(picture(one, has_key=has_key))
         why = f": {one.why}" if one.why else ""
         parts.append(element("p", element("span", one.state, class_="mark"), why))
         parts.append(_hands(one))
     parts.append(element("h3", "Why"))
-    decisions = [line for line in lines if line["type"] == "decision"]
-    outcomes = [line for line in lines if line["type"] == "outcome"]
     for line in decisions:
         texts = explanation.explain(line, outcomes, lambda at_s: time_text(at_s, zone))
         parts.append(element("pre", "\n".join(texts), class_="explanation"))
