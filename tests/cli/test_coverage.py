@@ -108,7 +108,9 @@ def test_without_gaps_and_without_frames_it_says_so(tmp_path: Path) -> None:
     write_coverage(path, coverage(day(tally(1), tally(1))))
     assert asked(tmp_path).splitlines()[-1] == "nothing is missing, as far as can be told from so much"
     write_coverage(path, coverage())
-    assert asked(tmp_path).splitlines()[-1] == "no stream has given a frame yet"
+    assert asked(tmp_path).splitlines()[-1] == (
+        "no frame was counted until 2026-09-05 00:00; a running daemon writes every five minutes what it has counted"
+    )
 
 
 @pytest.mark.parametrize(

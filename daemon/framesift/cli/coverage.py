@@ -103,8 +103,10 @@ def _lines(found: CountedCoverage, zone: tzinfo) -> Iterator[str]:
     yield ""
     gaps = find_gaps(found, zone)
     yield from (gap.text for gap in gaps)
-    if not gaps:
-        yield "nothing is missing, as far as can be told from so much" if each else "no stream has given a frame yet"
+    if not each:  # as in the first minutes of a daemon
+        yield f"no frame was counted until {until}; a running daemon writes every five minutes what it has counted"
+    elif not gaps:
+        yield "nothing is missing, as far as can be told from so much"
 
 
 def _summary(one: CoverageSummary) -> Iterator[str]:
