@@ -728,6 +728,8 @@ def acl_of_the_manual(password: str) -> list[str]:
 def test_a_file_of_certificates_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LimitsUnavailable, match=r"elsewhere\.pem"):
         Device(RedisAddress("127.0.0.1", 1, tls=True, ca_file=tmp_path / "elsewhere.pem")).open()
+    with pytest.raises(LimitsUnavailable, match="is a folder, and no file"):
+        Device(RedisAddress("127.0.0.1", 1, tls=True, ca_file=tmp_path)).open()
 
 
 def test_a_sentinel_in_the_place_of_the_server_is_named_with_the_way_out(tmp_path: Path) -> None:

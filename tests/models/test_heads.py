@@ -409,10 +409,7 @@ def test_a_family_that_was_named_wrongly_is_refused_with_the_shapes(shape: tuple
         ([()], None, "finds no family"),
         ([(1, 1)], None, "finds no family"),
         ([(1, 116, 8400), (1, 113, 160, 160)], None, "output1 (1, 113, 160, 160)"),
-        ([(1, 116, 8400), (1, 32, 160, 160)], 3, "80 classes as yolov8-seg"),
-        ([(1, 84, 8400)], 3, "no family that fits, with 3 class names"),
-        ([(1, 84, 8400)], 3, "80 classes as yolov8"),
-        ([(1, 1000)], 10, "1000 classes as classifier"),
+        ([(1, 84, 100)], 1, "finds no family that fits, with 1 class name. "),
     ],
 )
 def test_what_fits_no_family_is_refused_with_the_shapes(
@@ -425,6 +422,23 @@ def test_what_fits_no_family_is_refused_with_the_shapes(
     assert "yolov5: (1, N, 5 + classes)" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "names", "message"),
+    [
+        ([(1, 116, 8400), (1, 32, 160, 160)], 3, "3 names, but the network has 80 classes as yolov8-seg: give 80, or"),
+        ([(1, 84, 8400)], 3, "3 names, but the network has 80 classes as yolov8: give 80, or set another model.family"),
+        ([(1, 1000)], 10, "10 names, but the network has 1000 classes as classifier: give 1000, or"),
+    ],
+)
+def test_a_wrong_number_of_names_is_refused_with_the_right_one(
+    shapes: list[tuple[int, ...]], names: int, message: str
+) -> None:
+    with pytest.raises(ModelLoadError) as refusal:
+        match(*shapes, names=names)
+    assert str(refusal.value).startswith(f"model.class_names: {message}")
+    assert len(str(refusal.value)) < 250
+
+
 def test_what_fits_two_families_must_be_named_unless_the_class_names_tell() -> None:
     # 160 x 160 has 525 cells: six numbers for each may be one class on a grid, or finished boxes.
     with pytest.raises(ModelLoadError, match=r"can't tell end2end from yolox.*\(1, 525, 6\).*Name the right one"):
@@ -434,7 +448,7 @@ def test_what_fits_two_families_must_be_named_unless_the_class_names_tell() -> N
 
 
 def test_a_named_family_must_have_as_many_classes_as_names() -> None:
-    with pytest.raises(ModelLoadError, match="yolov8 would read 80 classes, with 3 class names"):
+    with pytest.raises(ModelLoadError, match="3 names, but the network has 80 classes as yolov8: give 80"):
         match((1, 84, 8400), family=Family.YOLOV8, names=3)
 
 

@@ -276,7 +276,7 @@ def test_keypoints_of_two_numbers_are_sure(tmp_path: Path) -> None:
         (POSE | {"kpt_shape": "[3, 3]"}, {}, "no family that fits, with 2 class names"),
         (POSE | {"kpt_shape": "[2, 5]"}, {}, "no family that fits"),
         (POSE, {"keypoint_names": ["a"]}, "model.keypoint_names: 1 names, but"),
-        ({}, {"class_names": ["red", "blue"]}, "(8 classes as yolov8)"),
+        ({}, {"class_names": ["red", "blue"]}, "8 classes as yolov8"),
         ({}, {"class_names": ["red"], "family": "yolov8-pose"}, "yolov8-pose does not fit"),
         ({}, {"family": "end2end-pose"}, "end2end-pose does not fit"),
         ({}, {"keypoint_names": ["a", "b"]}, "can't tell yolov8 from yolov8-pose"),
@@ -350,7 +350,7 @@ def test_rfdetr_is_recognised_by_the_names_of_its_outputs_even_with_four_classes
     with pytest.raises(ModelLoadError, match=r"no family that fits.* rfdetr: dets \(1, N, 4\) and labels"):
         model(path)
     assert model(path, family="rfdetr").task is Task.OBJECT_DETECTION
-    with pytest.raises(ModelLoadError, match="rfdetr would read 3 classes, with 5 class names"):
+    with pytest.raises(ModelLoadError, match="5 names, but the network has 3 classes as rfdetr"):
         model(path, family="rfdetr", class_names=list("abcde"))
     swapped = detr(tmp_path, *queries([2.0, -9.0, -9.0, -9.0]), np.zeros((1, 1, 7), np.float32))
     assert [d.class_id for d in swapped.objects] == [0]

@@ -388,7 +388,7 @@ def test_class_names_are_read_from_a_file(tmp_path: Path, name: str, text: str) 
         ("names.yaml", b"[red, blue]", "a list of names is expected"),
         ("names.yaml", b"names: [", "while parsing"),
         ("names.yaml", b'names: ["\\0"]', "class 0"),
-        ("names.txt", b"red", "1 class names"),
+        ("names.txt", b"red", "names.txt: 1 name, but the network has 2 classes as yolov8: give 2"),
     ],
 )
 def test_an_invalid_file_of_names_is_refused_with_a_reason(
@@ -408,7 +408,7 @@ def test_coco_names_the_eighty_classes_of_a_network_that_was_trained_on_it(tmp_p
     assert [box.class_name for box in found(cars, blank(64, 64)).objects] == ["car"]
     assert cars.class_names is not None
     assert (len(set(cars.class_names)), cars.class_names[0], cars.class_names[79]) == (80, "person", "toothbrush")
-    with pytest.raises(ModelLoadError, match="yolov8 would read 2 classes, with 80 class names"):
+    with pytest.raises(ModelLoadError, match="class_names: coco: 80 names, but the network has 2 classes as"):
         model(constant(tmp_path / "n.onnx", eight()), class_names="coco", family="yolov8")
 
 
@@ -434,11 +434,11 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
     [
         ({"names": "nonsense("}, {}, "metadata's names can't be read"),
         ({"names": "{0: 'a', 5: 'b'}"}, {}, "class id 1 has no name"),
-        ({"names": "['a', 'b', 'c']"}, {}, "no family that fits, with 3 class names"),
+        ({"names": "['a', 'b', 'c']"}, {}, "n.onnx: its metadata's names (model.class_names goes before them): 3"),
         ({"task": "depth"}, {}, "is for task 'depth'; detect, segment, pose, obb and classify can be read"),
-        ({"task": "obb", "names": "['a', 'b']"}, {}, "no family that fits, with 2 class names"),
+        ({"task": "obb", "names": "['a', 'b']"}, {}, "2 names, but the network has 1 class as yolov8-obb"),
         ({"task": "obb"}, {"family": "yolov8"}, "says its task is 'obb'"),
-        ({"head": "RTDETRDecoder", "names": "['a']"}, {}, "rtdetr would read 80 classes, with 1 class names"),
+        ({"head": "RTDETRDecoder", "names": "['a']"}, {}, "1 name, but the network has 80 classes as rtdetr"),
         ({"head": "RTDETRDecoder", "task": "detect"}, {"family": "yolov8"}, "'detect' and its head RTDETRDecoder"),
         ({"names": "{0: 5}"}, {}, "class 0: a class name must be printable text, not 5; give model.class_names"),
         ({}, {"bars": "right_below", "family": "rtdetr"}, "family rtdetr has none unless resize: letterbox is set"),
@@ -446,7 +446,7 @@ def test_a_network_that_counts_as_cocos_files_do_has_its_names_by_category_id(tm
         ({"task": "pose"}, {"family": "yolov8"}, "says its task is 'pose'"),
         ({"task": "classify"}, {}, "classifier does not fit"),
         ({"task": "classify"}, {"family": "yolov8"}, "says its task is 'classify'"),
-        ({}, {"class_names": ["a"]}, "no family that fits, with 1 class names"),
+        ({}, {"class_names": ["a"]}, "class_names: 1 name, but the network has 2 classes as yolov8"),
         ({}, {"family": "yolov5"}, "yolov5 does not fit"),
         ({}, {"input_size": [64, 32]}, "model.input_size: [64, 32]"),
         ({}, {"multi_label": True}, "this is not a classifier, but yolov8"),
@@ -557,6 +557,11 @@ def test_an_output_without_numbers_is_refused(tmp_path: Path) -> None:
     path = constant(tmp_path / "n.onnx", np.zeros((1, 6, 84), np.int64))
     with pytest.raises(ModelLoadError, match="output0 is not an array of floating-point numbers"):
         model(path)
+
+
+def test_a_folder_is_no_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=rf"^model\.path: {tmp_path}: is a folder, not a file$"):
+        model(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,13 @@ def test_with_names_it_collects_what_is_called_so(tmp_path: Path, names: str) ->
     assert len(rows) == 5
 
 
+def test_classes_of_the_same_name_are_noted(tmp_path: Path) -> None:
+    configure(tmp_path, detector(tmp_path) | {"class_names": [*NAMES[:-1], "car"]})
+    (note,) = [line for line in findings(tmp_path, "model") if "several" in line]
+    assert note.startswith("note")
+    assert "several of its classes are called 'car'" in note
+
+
 def test_a_policy_that_selects_no_class_or_is_switched_off_needs_no_names(tmp_path: Path) -> None:
     for policy in (POLICY, CARS | {"enabled": False}):
         configure(tmp_path, detector(tmp_path), policy)

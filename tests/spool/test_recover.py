@@ -177,6 +177,8 @@ def test_the_spool_itself_and_what_is_no_spool_are_refused(tmp_path: Path, clock
         recover(place(spool), tmp_path / "text", clock.now())
     with pytest.raises(SpoolUnusable, match="no such file"):
         recover(place(spool), tmp_path / "nothing", clock.now())
+    with pytest.raises(SpoolUnusable, match="is a folder, not a file"):
+        recover(place(spool), tmp_path, clock.now())
     assert not taken.path_beside(tmp_path / "text").exists()
     spool.close()
 

@@ -124,6 +124,7 @@ def test_a_ca_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     reason, why = why_lost(RecordedStream(source="rtsps://127.0.0.1:9/live", ca_file=tmp_path / "none.pem"))
     assert reason is AwayReason.TLS
     assert "none.pem is not there" in why
+    assert "is a folder, not a file" in why_lost(RecordedStream(source="rtsps://127.0.0.1:9/live", ca_file=tmp_path))[1]
 
 
 def test_check_says_that_a_certificate_is_not_verified(

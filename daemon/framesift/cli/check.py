@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -84,7 +85,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         yield finding
         if model is not None:
             loaded.append(UsedModel(use, model))
-            yield from _model_notes(use.name, model.notes)
+            yield from _model_notes(use.name, model.notes, model.class_names or ())
 
     def first_frame(stream_settings: StreamSettings) -> Iterator[Finding]:
         frame, finding = _first_frame(stream_settings, clock)
@@ -268,7 +269,7 @@ def _model(use: ModelUse, network: NetworkSettings) -> tuple[Model | None, Findi
     return model, Finding(use.name, True, model.description)
 
 
-def _model_notes(subject: str, notes: ModelNotes) -> Iterator[Finding]:
+def _model_notes(subject: str, notes: ModelNotes, class_names: Sequence[str]) -> Iterator[Finding]:
     if notes.preprocessing:
         yield Finding("pictures", True, f"given to the model as {notes.preprocessing}")
     if notes.guessed:
@@ -276,6 +277,11 @@ def _model_notes(subject: str, notes: ModelNotes) -> Iterator[Finding]:
     if notes.class_names_advice:
         yield Finding(
             subject, None, "its classes have no names: class_0, class_1, ... are made up", notes.class_names_advice
+        )
+    if repeated := [repr(name) for name, count in Counter(class_names).items() if count > 1]:
+        what = f"several of its classes are called {', '.join(repeated[:5])}"
+        yield Finding(
+            subject, None, what, "give each a name of its own: policies and datasets tell classes by their names"
         )
 
 

@@ -189,7 +189,9 @@ def _is_path(source: str) -> bool:
 def _check_source_file(source: Path, folder: Path) -> None:
     """Raise DemoError if the source can not be used. Called before anything of an earlier demo is removed."""
     if not source.is_file():
-        raise DemoError(f"--source {source}: there is no such file")
+        raise DemoError(
+            f"--source {source}: {'is a folder, not a file' if source.is_dir() else 'there is no such file'}"
+        )
     if folder.absolute() in source.absolute().parents:
         raise DemoError(f"--source {source} lies in the demo's own folder {folder}, which begins anew: move it")
 

@@ -52,7 +52,7 @@ class SpoolPlace:
 def recover(spool: SpoolPlace, file: Path, now: Moment) -> Recovery:
     """Takes the datapoints of `file` that the spool doesn't know. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""
     if not file.is_file():
-        raise SpoolUnusable(f"{file}: there is no such file")
+        raise SpoolUnusable(f"{file}: {'is a folder, not a file' if file.is_dir() else 'there is no such file'}")
     if spool.path.exists() and spool.path.samefile(file):
         raise SpoolUnusable(f"{file} is the spool itself: name a file that was set aside, {spool.path}.corrupt-...")
     try:

@@ -13,7 +13,8 @@ from framesift.streams.stream_settings import StreamSettings, webcam_index
 def source_problem(settings: StreamSettings) -> tuple[AwayReason, str] | None:
     """Return why a file, a webcam or `ca_file` can't be opened, and the details; None if all seems well."""
     if settings.ca_file is not None and not settings.ca_file.is_file():
-        return AwayReason.TLS, f"its ca_file {settings.ca_file} is not there"
+        problem = "is a folder, not a file" if settings.ca_file.is_dir() else "is not there"
+        return AwayReason.TLS, f"its ca_file {settings.ca_file} {problem}"
     if settings.webcam is not None:
         return _webcam_problem(settings.webcam) if sys.platform == "linux" else None
     if not settings.is_path:

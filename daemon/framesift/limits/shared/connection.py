@@ -62,7 +62,8 @@ class LedgerConnection:
         self.close()
         ca_file = self._address.ca_file
         if ca_file is not None and not ca_file.is_file():  # the library's error doesn't name the file
-            raise LimitsUnavailable(f"the file {ca_file} does not exist")
+            problem = "is a folder, and no file" if ca_file.is_dir() else "does not exist"
+            raise LimitsUnavailable(f"the file {ca_file} {problem}")
         connection = _new_connection(self._address, self._timeout_s)
         try:
             connection.connect()  # type: ignore[no-untyped-call]  # the library is only partly typed

@@ -32,7 +32,7 @@ def match_family(
     """
     shapes = ", ".join(f"{output.name} {output.shape}" for output in outputs)
     outputs_text = f"The outputs for an input of {facts.height} x {facts.width} are {shapes}"
-    names_text = "" if facts.class_count is None else f", with {facts.class_count} class names"
+    names_text = "" if facts.class_count is None else f", with {_counted(facts.class_count, 'class name')}"
     if requested is not Family.AUTO:
         match = _RULES[requested].match(outputs, facts)
         if match is None:
@@ -40,9 +40,7 @@ def match_family(
                 f"model.family: {requested} does not fit. {outputs_text}; {requested} means {_RULES[requested].form}"
             )
         if facts.class_count is not None and match.class_count not in (None, facts.class_count):
-            raise ModelLoadError(
-                f"model.family: {requested} would read {match.class_count} classes{names_text}. {outputs_text}"
-            )
+            raise ModelLoadError(f"{_wrong_count([match], facts)}. {outputs_text}")
         return match
     rules = {family: rule for family, rule in _RULES.items() if among is None or family in among}
     candidates = [rule.match(outputs, facts) for rule in rules.values() if rule.is_auto(outputs, facts)]
@@ -57,11 +55,26 @@ def match_family(
             f"model.family: auto can't tell {' from '.join(str(match.family) for match in agreeing)}. "
             f"{outputs_text}{names_text}. Name the right one"
         )
-    read = ", ".join(f"{match.class_count} classes as {match.family}" for match in matches)
+    if matches:
+        raise ModelLoadError(f"{_wrong_count(matches, facts)}. {outputs_text}")
     raise ModelLoadError(
-        f"model.family: auto finds no family that fits{names_text}. {outputs_text}{f' ({read})' if read else ''}. "
+        f"model.family: auto finds no family that fits{names_text}. {outputs_text}. "
         f"Known are {'; '.join(f'{family}: {rule.form}' for family, rule in rules.items())}"
     )
+
+
+def _wrong_count(matches: Sequence[FamilyMatch], facts: GraphFacts) -> str:
+    """matches: what would fit but for the number of names."""
+    read = ", or ".join(
+        f"{_counted(match.class_count or 0, 'class', 'classes')} as {match.family}" for match in matches
+    )
+    wanted = " or ".join(str(count) for count in dict.fromkeys(match.class_count for match in matches))
+    given = _counted(facts.class_count or 0, "name")
+    return f"{facts.names_from}: {given}, but the network has {read}: give {wanted}, or set another model.family"
+
+
+def _counted(count: int, one: str, several: str = "") -> str:
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
 def _classifier(outputs: Sequence[GraphOutput], facts: GraphFacts) -> FamilyMatch | None:

@@ -24,7 +24,8 @@ class GraphOutput:
 class GraphFacts:
     """What is known about a network besides its outputs.
 
-    height, width: of its input in pixels. class_count: number of class names, None if there are none.
+    height, width: of its input in pixels. class_count: number of class names, None if there are none. names_from: where
+    they stand, to be shown.
     single_class_allowed: a classifier of a single class makes sense. keypoints: keypoints per object, and numbers per
     keypoint. rotated: its boxes are, as its metadata say.
     """
@@ -35,6 +36,7 @@ class GraphFacts:
     single_class_allowed: bool = False
     keypoints: tuple[int, int] | None = None
     rotated: bool = False
+    names_from: str = "model.class_names"
 
 
 @dataclass(frozen=True, slots=True)

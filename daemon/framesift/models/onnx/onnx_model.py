@@ -80,6 +80,7 @@ class OnnxModel:
             single_class_allowed=settings.multi_label,
             keypoints=_keypoints(settings, file_metadata),
             rotated=file_metadata.task == "obb",
+            names_from=_names_from(settings),
         )
         family = (
             next(iter(allowed_families))
@@ -274,6 +275,15 @@ def _class_names(settings: OnnxSettings, file_metadata: Metadata, outputs: list[
     if settings.class_names_file is not None:
         return labels.from_file(settings.class_names_file)
     return None if file_metadata.names is None else labels.from_metadata(file_metadata.names, settings.path)
+
+
+def _names_from(settings: OnnxSettings) -> str:
+    """Where the class names stand, for messages."""
+    if settings.class_names is not None:
+        return "model.class_names" + (": coco" if settings.class_names == "coco" else "")
+    if settings.class_names_file is not None:
+        return f"model.class_names_file: {settings.class_names_file}"
+    return f"model.path: {settings.path}: its metadata's names (model.class_names goes before them)"
 
 
 def _keypoints(settings: OnnxSettings, file_metadata: Metadata) -> tuple[int, int] | None:
