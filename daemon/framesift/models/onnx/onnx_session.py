@@ -18,8 +18,8 @@ def start_session(settings: OnnxSettings) -> Any:
     Raises ModelLoadError: no such file, no onnxruntime, no such provider, or none that can run the network.
     """
     if not settings.path.is_file():
-        problem = "is a folder, not a file" if settings.path.is_dir() else "no such file"
-        raise ModelLoadError(f"model.path: {settings.path}: {problem}")
+        what = "is a folder, not a file" if settings.path.is_dir() else "no such file"
+        raise ModelLoadError(f"model.path: {settings.path}: {what}")
     if (problem := git_lfs_problem(settings.path)) is not None:
         raise ModelLoadError(f"model.path: {problem}")
     # Since 1.29 onnxruntime sends telemetry, unless this is set before it is loaded.
