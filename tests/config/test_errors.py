@@ -299,7 +299,7 @@ def test_plain_words_mean_in_yaml_what_they_mean_in_json() -> None:
 
 @pytest.mark.parametrize("text", [".nan", ".NaN", ".inf", "-.inf", "1e999"])
 def test_yaml_numbers_are_finite(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^f:1: column 4: .* is not a finite number"):
+    with pytest.raises(ConfigError, match=r"^f:1: column 4: is not a finite number"):
         parse_yaml(f"a: {text}", "f")
 
 

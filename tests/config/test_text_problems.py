@@ -129,7 +129,14 @@ def test_any_text_is_data_or_an_error_with_lines(text: str) -> None:
         ),
         ("a: [1\nb: 2\n", ["f:2: column 2: a comma or ] is missing before this"]),
         ('a: "b\n', ["f:2: column 1: it ends here, and a closing quote is missing"]),
-        ("a: *b\n", ["f:1: column 4: a name behind * that no & has defined"]),
+        ('a: "C:\\data"\n', ["f:1: column 8: a backslash in double quotes: write \\\\ in its place"]),
+        ("a: [1,\n", ["f:2: column 1: it ends here, and a ] or } is missing"]),
+        ("a: 1\n---\nb: 2\n", ["f:2: column 1: a second document begins here: a file holds one"]),
+        ("a: 1\n? [b]\n: 2\n", ["f:2: column 3: a key must be a text: put it in quotes"]),
+        ("a:\n  b: " + "9" * 5000, ["f:2: column 6: a number of too many digits"]),
+        ("a:\n" + "- " * 20_000, ["f:2: is nested too deeply: at most 50 levels are allowed"]),
+        ("a: {<<: b}", ["f:1: column 9: << takes the keys of another block, and this is none"]),
+        ("a: b\nc: - d\n", ["f:2: column 4: a list begins on a line of its own"]),
     ],
 )
 def test_a_mistake_in_yaml_has_its_place_and_a_plain_reason(text: str, expected: list[str]) -> None:
@@ -137,6 +144,42 @@ def test_a_mistake_in_yaml_has_its_place_and_a_plain_reason(text: str, expected:
     assert len(found) == len(expected)
     for problem, beginning in zip(found, expected, strict=True):
         assert problem.startswith(beginning)
+
+
+# Values that people write without quotes, and that mean something else in YAML or are no YAML.
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        *((f"{sign}geheim", "needs quotes") for sign in ("*", "!", "!a!", "!<", "!!", "&", "%", "@", "`", "|", ">")),
+        *((f"{sign}geheim", "needs quotes") for sign in ("> ", "]", "}", ",", "*a(", "&a(", "!%", "? ", "!!binary ")),
+        ("- geheim", "a value that begins with - needs quotes"),
+        ("{geheim", "a comma or } is missing"),
+        ("[geheim", "a comma or ] is missing"),
+        ("{{ geheim }}", "a key must be a text"),
+        ("{[geheim]: 1}", "a key must be a text"),
+        ("{<<: geheim}", "the keys of another block"),
+        ("\tgeheim", "a tab: put a space in its place"),
+        ('"geh"eim', "a line that is indented otherwise"),
+        ('"a\\geheim"', "a backslash in double quotes"),
+        ('"\\UFFFFFFFFgeheim"', "a backslash with the number of no character"),
+        ("!!int geheim", "is not a whole number"),
+        ("!!float geheim", "is not a finite number"),
+        ("!!bool geheim", "is neither true nor false"),
+        ("geheim: 1", "a second colon"),
+    ],
+)
+def test_no_message_shows_a_value_that_may_be_a_secret(value: str, reason: str) -> None:
+    (problem,) = problems(f"device: gate\npassword: {value}\n", is_json=False)
+    assert problem.startswith(("f:2: ", "f:3: "))
+    assert reason in problem
+    assert not any(shown in problem for shown in ("geh", "eim", "'g'"))
+
+
+def test_a_number_in_json_that_can_t_be_read_has_its_place_and_is_not_shown() -> None:
+    assert problems('{"a": [1,\n' + "-" + "7" * 5000 + "]}", is_json=True) == [
+        "f:2: column 1: a number of too many digits"
+    ]
+    assert problems('{"a":\n 7e999}', is_json=True) == ["f:2: column 2: is too large for a number"]
 
 
 def test_a_policys_text_and_its_content_are_judged_at_once() -> None:

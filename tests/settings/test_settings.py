@@ -486,7 +486,7 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
         ("", "framesift.yaml: is empty"),
         ("# nothing\n", "framesift.yaml: is empty"),
         ("- a\n", "framesift.yaml: is a list of 1, not a mapping"),
-        ("hello", 'framesift.yaml: is "hello", not a mapping'),
+        ("hello", "framesift.yaml: is a text, not a mapping"),
         (BASE + "policy: other.json\n", 'framesift.yaml:7: column 1: the key "policy" is set twice'),
         (
             BASE + "decisions: {thumbnails: true, max_bytes: null}\n",

@@ -19,6 +19,7 @@ from framesift.config.types import ConfigError, format_value
 _MAX_PROBLEMS = 100
 MAX_VALUES = 20_000
 MAX_DEPTH = 50
+NESTED_TOO_DEEPLY = f"is nested too deeply: at most {MAX_DEPTH} levels are allowed; is a bracket not closed?"
 TOO_LARGE = f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels"
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _FRACTION = re.compile(r"-?\d+(?:\.\d+|(?=[eE]))(?:[eE][+-]?\d+)?")
@@ -54,9 +55,10 @@ def read_json(text: str, source: str) -> tuple[Any, tuple[str, ...], str]:
                 raise ConfigError(*problems) from None
             text = found.mended
         except RecursionError:
-            raise ConfigError(*problems, f"{source}: is nested too deeply") from None
-        except ValueError as error:  # a whole number of thousands of digits
-            raise ConfigError(*problems, f"{source}: {error}") from None
+            raise ConfigError(*problems, f"{_place(text, source, _too_deep(text))}: {NESTED_TOO_DEEPLY}") from None
+        except ValueError:  # Python reads 4300 digits
+            at = next(found.start() for found in _TOKEN.finditer(text) if _is_long(found[0]))
+            raise ConfigError(*problems, f"{_place(text, source, at)}: a number of too many digits") from None
     _refuse_too_much(data, source)
     problems += [f"{_place(text, source, offset)}: {reason}" for offset, reason in _twice(text)]
     no_numbers = [f"{_place(text, source, offset)}: {reason}" for offset, reason in _no_numbers(text)]
@@ -81,6 +83,25 @@ def _refuse_too_much(data: object, source: str) -> None:
         ]
     if level:
         raise ConfigError(f"{source}: {TOO_LARGE}: that is too large for a configuration")
+
+
+def _is_long(token: str) -> bool:
+    """Whether it is a whole number of more digits than Python reads."""
+    try:
+        int(token if token.lstrip("-").isdecimal() else "0")
+    except ValueError:
+        return True
+    return False
+
+
+def _too_deep(text: str) -> int:
+    """The offset of the bracket that begins one level too many."""
+    depth = 0
+    for found in _TOKEN.finditer(text):
+        depth += (found[0] in "{[") - (found[0] in "}]")
+        if depth > MAX_DEPTH:
+            return found.start()
+    return 0
 
 
 def _place(text: str, source: str, offset: int) -> str:
@@ -112,7 +133,7 @@ def _no_numbers(text: str) -> Iterator[tuple[int, str]]:
         if token in ("NaN", "Infinity", "-Infinity"):
             yield found.start(), f"{token} is not a number in JSON"
         elif _FRACTION.fullmatch(token) and not math.isfinite(float(token)):
-            yield found.start(), f"{token[:40]} is too large for a number"
+            yield found.start(), "is too large for a number"
 
 
 def _mistake(text: str, error: json.JSONDecodeError) -> _Mistake:

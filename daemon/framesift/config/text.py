@@ -17,9 +17,15 @@ from typing import Any
 
 import yaml
 
-from framesift.config.json_text import MAX_DEPTH, MAX_VALUES, TOO_LARGE, read_json
+from framesift.config.json_text import MAX_DEPTH, MAX_VALUES, NESTED_TOO_DEEPLY, TOO_LARGE, read_json
 from framesift.config.types import ConfigError, KeyPath, format_value
-from framesift.config.yaml_errors import INDENTED_WITH_A_TAB, explain_yaml, tabs_of_indentation
+from framesift.config.yaml_errors import (
+    INDENTED_WITH_A_TAB,
+    NEEDS_QUOTES,
+    PlainProblem,
+    explain_yaml,
+    tabs_of_indentation,
+)
 
 MAX_BYTES = 1 << 20
 _JSON = json.JSONDecoder()
@@ -143,8 +149,8 @@ def _skip_space(text: str, offset: int) -> int:
 def _read_yaml(
     text: str, source: str, transform: Callable[[yaml.Node], None] | None = None
 ) -> tuple[Document, tuple[str, ...]]:
+    _refuse_too_much_yaml(text, source)
     try:
-        _refuse_too_much_yaml(text, source)
         loader = StrictLoader(text)
         try:
             node = loader.get_single_node()
@@ -170,16 +176,16 @@ def _read_yaml(
             f"{source}:{line}: a character that YAML does not allow: {format_value(chr(error.character))}"
         ) from None
     except RecursionError:
-        raise ConfigError(f"{source}: is nested too deeply") from None
-    except ValueError as error:  # a whole number of thousands of digits
-        raise ConfigError(f"{source}: {error}") from None
+        raise ConfigError(f"{source}:{loader.line + 1}: {NESTED_TOO_DEEPLY}") from None
+    except (ValueError, OverflowError):  # PyYAML's own: an escape such as "\\UFFFFFFFF"
+        raise ConfigError(f"{source}:{loader.line + 1}: a backslash with the number of no character") from None
 
 
 class StrictLoader(yaml.SafeLoader):
     """A YAML loader without YAML's surprises.
 
-    No key twice; keys are texts; a plain word is a boolean or a number only if it is one in JSON: `no`, `1:30`, `010`,
-    `1_000` and dates are texts, `1e-3` is a number, NaN and infinity are errors.
+    No key twice; keys are texts; no types but those of JSON; a plain word is a boolean or a number only if it is one in
+    JSON: `no`, `1:30`, `010`, `1_000` and dates are texts, `1e-3` is a number, NaN and infinity are errors.
     """
 
     def __init__(self, stream: str) -> None:
@@ -192,26 +198,49 @@ class StrictLoader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise _error(f"a key must be a text: put {format_value(str(key.value))} in quotes", key)
+                raise PlainProblem("a key must be a text: put it in quotes", key.start_mark)
             if key.value in seen:
-                self.problems.append(_error(f"the key {format_value(key.value)} is set twice in one object", key))
+                twice = f"the key {format_value(key.value)} is set twice in one object"
+                self.problems.append(PlainProblem(twice, key.start_mark))
             seen.add(key.value)
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        """Overrides PyYAML's method. Raises MarkedYAMLError for a name behind & that stands before nothing."""
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if anchor is not None and not node.value and node.style is None:
+            raise PlainProblem(NEEDS_QUOTES, node.start_mark)
+        return node
 
-def _finite(_loader: StrictLoader, node: yaml.ScalarNode) -> float:
-    number = float(node.value) if node.value[-1].isdigit() or node.value[-1] == "." else math.nan
+
+def _whole(loader: StrictLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    try:
+        return int(text)
+    except ValueError:  # Python reads 4300 digits; or it has the tag of a number, and is none: maybe a password
+        wrong = "a number of too many digits" if text.lstrip("+-").isdecimal() else "is not a whole number"
+        raise PlainProblem(wrong, node.start_mark) from None
+
+
+def _finite(loader: StrictLoader, node: yaml.ScalarNode) -> float:
+    try:
+        number = float(loader.construct_scalar(node))
+    except ValueError:
+        number = math.nan
     if not math.isfinite(number):
-        raise _error(f"{format_value(node.value)} is not a finite number", node)
+        raise PlainProblem("is not a finite number", node.start_mark)
     return number
 
 
-def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+def _truth(loader: StrictLoader, node: yaml.ScalarNode) -> bool:
+    value = loader.bool_values.get(str(loader.construct_scalar(node)).lower())
+    if value is None:  # it has the tag of a boolean, and is none
+        raise PlainProblem("is neither true nor false", node.start_mark)
+    return value
 
 
 _BOOL, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float"))
-_REPLACED = {_BOOL, _INT, _FLOAT, "tag:yaml.org,2002:timestamp"}
+_REPLACED = {_BOOL, _INT, _FLOAT, "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
 StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -223,7 +252,13 @@ for _tag, _pattern, _first in (
     (_FLOAT, r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z", "-+."),
 ):
     StrictLoader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
-StrictLoader.add_constructor(_FLOAT, _finite)
+StrictLoader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in ("null", "str", "seq", "map")
+}
+for _tag, _construct in ((_BOOL, _truth), (_INT, _whole), (_FLOAT, _finite)):
+    StrictLoader.add_constructor(_tag, _construct)
 
 
 def _refuse_too_much_yaml(text: str, source: str) -> None:
@@ -250,13 +285,13 @@ def _line_in(lines: Mapping[KeyPath, int], key_path: KeyPath) -> int | None:
 
 
 def _lines(root: yaml.Node | None) -> dict[KeyPath, int]:
-    """The line of each key and each list element. Raises ConstructorError for a structure that contains itself."""
+    """The line of each key and each list element. Raises PlainProblem for a structure that contains itself."""
     lines: dict[KeyPath, int] = {}
     waiting: list[tuple[KeyPath, yaml.Node]] = [((), root)] if root is not None else []
     while waiting:
         key_path, node = waiting.pop()
         if len(lines) > MAX_VALUES or len(key_path) > MAX_DEPTH:
-            raise _error(f"{TOO_LARGE}: it may refer to itself", node)
+            raise PlainProblem(f"{TOO_LARGE}: it may refer to itself", node.start_mark)
         if isinstance(node, yaml.MappingNode):
             inner = [((*key_path, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
         elif isinstance(node, yaml.SequenceNode):

@@ -21,6 +21,13 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+def kind_of(value: object) -> str:
+    """What a value is, for a message that must not show it: as a text it may be a secret."""
+    if value is None or isinstance(value, bool | Mapping | list | tuple):
+        return format_value(value)
+    return "a text" if isinstance(value, str) else "a number"
+
+
 def format_value(value: object) -> str:
     """A value as text for a message: as JSON, at most 60 characters, credentials masked."""
     if isinstance(value, Mapping):

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from framesift.atomic_files import make_folder, safe_name, write_atomically
 from framesift.config import text as config_text
-from framesift.config.errors import ConfigError, format_value, validate
+from framesift.config.errors import ConfigError, validate
 from framesift.config.schema import Slug, StrictModel
+from framesift.config.types import kind_of
 from framesift.policy.tolerant_parser import parse_fetched
 from framesift.policy.types import PolicySource, SourceAnswer
 
@@ -105,7 +106,7 @@ def load_cached(folder: Path, source: PolicySource) -> CachedPolicy | None:
             return None
         data = config_text.parse_json(config_text.read_text(path), str(path)).data
         if not isinstance(data, dict):
-            raise ConfigError(f"{path}: is {format_value(data)}, not a cached policy")
+            raise ConfigError(f"{path}: is {kind_of(data)}, not a cached policy")
         document = data.pop("document", None)
         file = validate(_File, data, str(path))
         fetched = parse_fetched(document, source.display_name)

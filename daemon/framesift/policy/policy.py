@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from framesift.config import text as config_text
-from framesift.config.errors import MAX_PROBLEMS, ConfigError, KeyPath, format_value, nearest, validate
+from framesift.config.errors import MAX_PROBLEMS, ConfigError, KeyPath, nearest, validate
 from framesift.config.schema import Slug, StrictModel, Tag, Text, WindowLimit
+from framesift.config.types import kind_of
 from framesift.datapoint import BatchInterval
 from framesift.policy.baseline import BaselineOptions, baseline_problem, reserved_limits
 from framesift.policy.known_paths import known_path_problems
@@ -242,7 +243,7 @@ def parse(
     document, problems = config_text.parse_with_problems(text, source, is_json=is_json)
     data = document.data
     if not isinstance(data, dict):
-        what = format_value(data)
+        what = kind_of(data)
         colon = "; a colon needs a space behind it" if isinstance(data, str) and ":" in data else ""
         raise ConfigError(*problems, f"{source}: a policy is an object with the key enabled, not {what}{colon}")
     if folder is not None:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from framesift.config.errors import ConfigError, KeyPath, format_value, path_to, validate
 from framesift.config.schema import TAG_PATTERN, WindowLimit
+from framesift.config.types import kind_of
 from framesift.policy.baseline import BaselineOptions
 from framesift.policy.manual import ManualOptions
 from framesift.policy.policy import BatchingStrategy, Policy
@@ -48,7 +49,7 @@ def parse_fetched(data: object, source: str) -> FetchedPolicy:
     """The policy in `data` (parsed JSON). source: its name in messages. Raises only ConfigError, for any data."""
     _refuse_too_large(data, source)
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {format_value(data)}")
+        raise ConfigError(f"{source}: a policy is an object with the key enabled, not {kind_of(data)}")
     parser = _Parser(data)
     pruned, remaining = parser.policy()
     if data.get("enabled") is True and data.get("sampling_strategies") and not pruned["sampling_strategies"]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from framesift.config.errors import ConfigError, KeyPath, allowed_types, explain, format_value, validate
 from framesift.config.redact import SECRET_NAME_PATTERN
+from framesift.config.types import kind_of
 from framesift.config.variables import (
     VARIABLE_PREFIX,
     Variables,
@@ -83,9 +84,7 @@ class _Loader:
         """within: the only block to read, None for all. Raises ConfigError."""
         self._document = read_document(path, variables, within)
         if not isinstance(self._document.data, dict):
-            raise ConfigError(
-                f"{path}: is {format_value(self._document.data)}, not a mapping of settings to their values"
-            )
+            raise ConfigError(f"{path}: is {kind_of(self._document.data)}, not a mapping of settings to their values")
         self._data: dict[str, Any] = self._document.data
         self._file = path.absolute()
         self._base = self._file.parent
