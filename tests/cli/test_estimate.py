@@ -95,8 +95,8 @@ def test_precision_and_recall_with_yolo_labels_of_a_part(folder: BaselineFolder,
     assert rows["all"].split()[1:3] == ["68.2", "%"]  # 15 cars are right, 7 buses are not
     assert "100 %" in rows["car"]
     assert "none seen" in rows["bus"]  # no bus to be recalled
-    assert "note: 10 pictures without labels are left out, and nothing stands in for them" in done.stderr
-    assert "note: 1 labelled pictures are none of these, by the ids in their names" in done.stderr
+    assert "note: 10 pictures without labels are left out, and nothing stands in for what they show" in done.stderr
+    assert "note: 1 labelled picture is none of these, by the ids in the names" in done.stderr
 
 
 def test_precision_and_recall_with_a_coco_file(folder: BaselineFolder, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_stream_and_a_time(folder: BaselineFolder) -> None:
     folder.add(40, objects(BUS, BUS, BUS), stream="yard", weight=9)
     found = estimated(folder.path, "--stream", "yard", "--confidence", 0.1)
     assert (found["pictures"], found["frames"], found["stream"]) == (1, 9, "yard")
-    assert "1 pictures of the baseline stand for about 9 frames of yard" in run(folder.path, "--stream", "yard").stdout
+    assert "1 picture of the baseline stands for about 9 frames of yard" in run(folder.path, "--stream", "yard").stdout
     assert estimated(folder.path, "--since", "2026-11-29T01:00", "--until", "2026-11-29T03:00")["pictures"] == 12
     assert refused(folder.path, "--stream", "roof") == (
         "--stream roof: the baseline has no picture of it, but of gate, yard"
@@ -140,8 +140,8 @@ def test_what_was_left_out_is_noted(folder: BaselineFolder) -> None:
     folder.add(40, None)
     folder.add(41, objects(CAR), weight=None)
     done = run(folder.path)
-    assert "note: 1 more pictures have no prediction and are left out" in done.stderr
-    assert "note: 1 lines are of another strategy named baseline, without a weight" in done.stderr
+    assert "note: 1 more picture has no prediction and is left out" in done.stderr
+    assert "note: 1 line is of another strategy named baseline, without a weight" in done.stderr
     assert estimated(folder.path)["without_prediction"] == 1
 
 

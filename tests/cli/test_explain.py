@@ -87,6 +87,7 @@ def test_counts_of_the_record_are_what_the_run_says_at_its_end(folder: Path) -> 
     ("arguments", "code", "said"),
     [
         (("abc",), 1, "abc: the record has no such datapoint; it goes back to 2"),
+        (("gate",), 2, "gate is a stream, which needs a TIME: framesift explain gate 14:03"),
         (("yard", "14:03"), 1, "yard: the record has no such stream; it has gate"),
         (("gate", "2001-01-01"), 1, "gate: nothing was decided at 2001-01-01 00:00:00.000 UTC; the record goes back"),
         (("gate", "later"), 2, "TIME later: a time such as 14:03"),

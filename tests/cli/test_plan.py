@@ -72,7 +72,7 @@ def test_a_policy_is_written_and_beside_it_why(folder: Path) -> None:
             ("--budget", "fifty", "day.jsonl"),
             "--budget fifty: a number of images is expected, such as 50/day or 5/hour",
         ),
-        (("--budget", "9/day", "day.jsonl"), "--budget 9/day: 9 images a day are too few for a plan; it needs 10"),
+        (("--budget", "9/day", "day.jsonl"), "--budget 9/day: a plan needs at least 10 images a day, not 9"),
         (
             ("--budget", "50/day", "day.jsonl", "--output", "why.md"),
             "--output why.md: the reasons go into an .md file",

@@ -661,7 +661,7 @@ def test_what_is_malformed_is_left_out_and_reported_once() -> None:
     odd = {"predictions": [{"class": "car"}, *seen(0.5)["predictions"]]}
     ran = tried("-", "--json", stdin=lines(odd, odd))
     assert [one["charged"] for one in objects(ran)] == ["unsure", "unsure"]
-    assert ran.err == ["note: 2 parts of predictions are malformed and were left out, as in a run"]
+    assert ran.err == ["note: 2 parts of predictions are malformed and left out, as in a run"]
 
 
 def test_the_seed_and_the_stream_choose_the_draws() -> None:

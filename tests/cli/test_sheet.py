@@ -67,6 +67,22 @@ def test_the_newest_pictures_come_first_in_pages(folder: Path, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all-2.png", "all.png", "collected"]
 
 
+def test_one_is_no_plural(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "one.png"
+    assert run(folder, "--out", out, "--limit", 1).stdout.splitlines()[0] == f"wrote {out}  1 picture"
+    done = run(folder, "--out", out, "--limit", 29)
+    assert done.stdout.splitlines()[-1] == "1 older one is not on it: --limit 30 shows all"
+
+
+def test_of_a_spool_from_which_all_was_delivered_it_says_so(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path, ManualClock())
+    spool.open()
+    spool.close(5.0)
+    done = run(tmp_path / "spool.db", "--out", tmp_path / "none.png")
+    assert done.exit_code == 2
+    assert "spool.db: no picture waits in it; what was delivered is in the sink" in done.stderr
+
+
 def test_a_stream_and_a_strategy_choose(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "some.png"
     assert run(folder, "--out", out, "--stream", "gate", "--strategy", "hard").exit_code == 0
@@ -127,7 +143,10 @@ def test_the_pictures_of_a_spool_that_a_daemon_has_open(tmp_path: Path) -> None:
         (["collected", "--out", "sheet.gif"], "--out sheet.gif: the name of a picture is expected, ending in .jpg or"),
         (["collected", "--stream", "roof"], "--stream roof: collected has no picture of it, but of gate, yard"),
         (["collected", "--strategy", "x"], "--strategy x: collected has no picture of it, but of hard, unsure"),
-        (["photo.jpg"], "(file is not a database): a folder sink's folder (sink.path) or a spool file (spool.path) is"),
+        (
+            ["photo.jpg"],
+            "photo.jpg: is no spool and no folder: a folder sink's folder (sink.path) or a spool file (spool.path) is",
+        ),
         (["empty"], "empty: there is no picture in it yet"),
     ],
 )

@@ -32,6 +32,10 @@ def test_a_stream_is_paused_over_a_restart_and_resumed(tmp_path: Path) -> None:
         wrong = framesift(tmp_path, "pause", "gate", "--for", "2 weeks")
         assert wrong.returncode == 2
         assert "'2 weeks' is not a duration" in wrong.stderr
+        for length in ("0s", "400d"):
+            wrong = framesift(tmp_path, "pause", "gate", "--for", length)
+            assert wrong.returncode == 2
+            assert f"--for {length}: from 1s to 366d is allowed" in wrong.stderr
         paused = framesift(tmp_path, "pause", "gate", "--for", "1h")
         assert paused.returncode == 0, paused.stderr
         assert paused.stdout.startswith("stream gate is paused until 20")

@@ -136,5 +136,5 @@ def test_the_comment_has_every_number_of_the_policy(of_a_day: Plan) -> None:
 
 
 def test_a_budget_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ValueError, match="9 images a day are too few for a plan; it needs 10 at least"):
+    with pytest.raises(ValueError, match="a plan needs at least 10 images a day, not 9"):
         make_plan(9, lambda: frames(stub), name="gate")

@@ -19,6 +19,7 @@ __all__ = [
     "err",
     "escape_text",
     "fail",
+    "noun",
     "out",
     "parse_time_s",
     "print_note",
@@ -61,6 +62,11 @@ def redact(text: str) -> str:
 def escape_text(text: str) -> str:
     """A text that is safe to print: rich markup is escaped, and secrets in addresses are masked."""
     return escape(redact(text))
+
+
+def noun(number: float, one: str, many: str = "") -> str:
+    """The noun that stands after a number. many: of several, where it is not `one` with an s."""
+    return one if number == 1 else many or f"{one}s"
 
 
 class CommandFailed(typer.Exit):

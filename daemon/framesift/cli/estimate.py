@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from framesift.cli.console import escape_text, fail, out, parse_time_s, print_note, to_json_text
+from framesift.cli.console import escape_text, fail, noun, out, parse_time_s, print_note, to_json_text
 
 if TYPE_CHECKING:
     from framesift.estimation.intervals import Estimate
@@ -149,25 +149,32 @@ class _Report:
     def print_head(self, labels: Path | None) -> None:
         """Says for people from what is estimated, and notes what was left out."""
         facts = self.facts()
-        of_all = f"{facts['frames']:,} frames"
+        of_all = f"{facts['frames']:,} {noun(facts['frames'], 'frame')}"
         frames = of_all if self._domain.stream is None else f"about {of_all} of {self._domain.stream}"
         times = f"{facts['first']} to {facts['last']}"
-        out.print(escape_text(f"{facts['pictures']} pictures of the baseline stand for {frames}, {times}"))
+        stand = noun(facts["pictures"], "picture of the baseline stands", "pictures of the baseline stand")
+        out.print(escape_text(f"{facts['pictures']} {stand} for {frames}, {times}"))
         sample = self._sample
         if sample.without_prediction:
-            print_note(f"{sample.without_prediction} more pictures have no prediction and are left out")
+            left = noun(
+                sample.without_prediction, "picture has no prediction and is", "pictures have no prediction and are"
+            )
+            print_note(f"{sample.without_prediction} more {left} left out")
         if sample.without_weight:
-            print_note(f"{sample.without_weight} lines are of another strategy named baseline, without a weight")
+            lines = noun(sample.without_weight, "line is", "lines are")
+            print_note(f"{sample.without_weight} {lines} of another strategy named baseline, without a weight")
         if self._labels is not None:
             missing = len(self._frames) - self._labelled
-            out.print(escape_text(f"{self._labelled} of them have labels in {labels}"))
+            out.print(escape_text(f"{self._labelled} of them {noun(self._labelled, 'has', 'have')} labels in {labels}"))
             if missing:
+                left = noun(missing, "picture without labels is", "pictures without labels are")
                 print_note(
-                    f"{missing} pictures without labels are left out, and nothing stands in for them: the figures hold"
+                    f"{missing} {left} left out, and nothing stands in for what they show: the figures hold"
                     " if those with labels are a random part"
                 )
             if self._labels.unknown:
-                print_note(f"{self._labels.unknown} labelled pictures are none of these, by the ids in their names")
+                pictures = noun(self._labels.unknown, "labelled picture is", "labelled pictures are")
+                print_note(f"{self._labels.unknown} {pictures} none of these, by the ids in the names")
 
 
 def _print_result(result: Result, iou: float) -> None:
@@ -209,7 +216,7 @@ def _number(found: Estimate, unit: str, factor: float) -> str:
         return "none seen"
     value = f"{found.value * factor:.3g}{unit}"
     if found.low is None or found.high is None:
-        return f"{value} (too few: {found.pictures} pictures)"
+        return f"{value} (too few: {found.pictures} {noun(found.pictures, 'picture')})"
     return f"{value} ({found.low * factor:.3g} to {found.high * factor:.3g})"
 
 

@@ -77,6 +77,8 @@ def _of_id(place: _Place, id: str) -> list[Line]:
     from framesift.decisions import lookup
 
     found = lookup.find_datapoint(place.record, id)
+    if not found and id in lookup.span(place.record).streams:
+        fail(f"{id} is a stream, which needs a TIME: framesift explain {id} 14:03")
     if not found:
         fail(f"{id}: the record has no such datapoint; it goes back to {_oldest(place)}", code=1)
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from framesift.cli.console import err, escape_text, fail, out, print_note
+from framesift.cli.console import err, escape_text, fail, noun, out, print_note
 
 if TYPE_CHECKING:
     from framesift.datasets.export import ExportReport
@@ -72,15 +72,24 @@ def export(
 def _print_report(report: ExportReport, what: str, confidence: float, shares: SplitShares) -> None:
     from framesift.datasets.splits import Split
 
-    total = f"{report.pictures.total()} pictures, {report.labels.total()} labels of confidence {confidence:g} or more"
-    out.print(escape_text(f"{what}, {total}, {len(report.class_names)} classes"))
+    classes = f"{len(report.class_names)} {noun(len(report.class_names), 'class', 'classes')}"
+    labels = f"{_labels(report.labels.total())} of confidence {confidence:g} or more"
+    out.print(escape_text(f"{what}, {_pictures(report.pictures.total())}, {labels}, {classes}"))
     for split in Split:
         if shares.of(split) or report.pictures[split]:
             background = f", {report.background[split]} of them background" if report.background[split] else ""
-            out.print(f"  {split}: {report.pictures[split]} pictures, {report.labels[split]} labels{background}")
+            out.print(f"  {split}: {_pictures(report.pictures[split])}, {_labels(report.labels[split])}{background}")
     for why, number in report.left_out.items():
         if number:
             print_note(f"{number} {why}")
     for split in Split:
         if shares.of(split) and not report.pictures[split]:
             print_note(f"{split} has no picture: by chance, with so few groups of pictures; another --split may do")
+
+
+def _pictures(number: int) -> str:
+    return f"{number} {noun(number, 'picture')}"
+
+
+def _labels(number: int) -> str:
+    return f"{number} {noun(number, 'label')}"

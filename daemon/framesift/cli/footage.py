@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framesift.cli.console import err, fail, print_note
+from framesift.cli.console import err, fail, noun, print_note
 from framesift.cli.media_run import parse_start_s
 
 if TYPE_CHECKING:
@@ -200,7 +200,9 @@ def _predicted(entry: StreamEntry, settings: Settings, clock: Clock) -> Path:
         fail(str(error), code=1)
     finally:
         model.close()
-    print_note(f"{made.frames} predictions are kept in {recording.name}, beside the video, for the next time")
+    kept = noun(made.frames, "prediction is", "predictions are")
+    print_note(f"{made.frames} {kept} kept in {recording.name}, beside the video, for the next time")
     if made.failed:
-        print_note(f"the model has failed on {made.failed} frames, which are left out")
+        failed = noun(made.failed, "frame, which is", "frames, which are")
+        print_note(f"the model has failed on {made.failed} {failed} left out")
     return recording

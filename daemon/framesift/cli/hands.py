@@ -76,11 +76,15 @@ def _print_note(answer: dict[str, Any]) -> None:
 
 def _duration(text: str) -> float:
     from framesift.config.schema import parse_duration
+    from framesift.status.actions import MAX_PAUSE_S
 
     try:
-        return float(parse_duration(text))
+        found = float(parse_duration(text))
     except ValueError as error:
         fail(f"--for: {error}")
+    if not 1 <= found <= MAX_PAUSE_S:
+        fail(f"--for {text}: from 1s to {MAX_PAUSE_S / 86400:g}d is allowed; without --for it is paused until `resume`")
+    return found
 
 
 def _act(config: Path | None, path: str, body: dict[str, object]) -> dict[str, Any]:

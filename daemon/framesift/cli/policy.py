@@ -20,7 +20,7 @@ import typer
 from rich.cells import cell_len
 from rich.table import Table
 
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note, to_json_text
+from framesift.cli.console import ConfigOption, err, escape_text, fail, noun, out, print_note, to_json_text
 from framesift.cli.examples import GroupWithExamples
 from framesift.cli.policy_exchange import pull, push
 
@@ -197,7 +197,8 @@ def try_(
         more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
         print_note(f"line {numbers[0]}{more}: {sentence}; that counts as no match")
     if report.dropped:
-        print_note(f"{report.dropped} parts of predictions are malformed and were left out, as in a run")
+        parts = noun(report.dropped, "part of a prediction is", "parts of predictions are")
+        print_note(f"{report.dropped} {parts} malformed and left out, as in a run")
     if failures:
         raise typer.Exit(2)
 
@@ -276,7 +277,8 @@ def read_known(policy: Policy) -> KnownPictures:
         for sentence in unreadable[:_MOST_UNREADABLE]:
             print_note(f"can't be read: {sentence}")
         if len(unreadable) > _MOST_UNREADABLE:
-            print_note(f"can't be read: {len(unreadable) - _MOST_UNREADABLE} more known pictures")
+            more = len(unreadable) - _MOST_UNREADABLE
+            print_note(f"can't be read: {more} more known {noun(more, 'picture')}")
     return known
 
 
@@ -337,4 +339,4 @@ class _TextReport:
         held = f", {self._held} held until a turn is due" if self._held else ""
         drawn = f", {self._drawn} drawn for the baseline" if self._drawn else ""
         predictions = charged + self._reasons.total() + self._held
-        out.print(f"{predictions} predictions: {charged} charged{refused}{held}{drawn}")
+        out.print(f"{predictions} {noun(predictions, 'prediction')}: {charged} charged{refused}{held}{drawn}")

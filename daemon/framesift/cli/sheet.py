@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from framesift.cli.console import escape_text, fail, out
+from framesift.cli.console import escape_text, fail, noun, out
 
 
 def sheet(
@@ -43,11 +43,8 @@ def sheet(
     shown = len(pictures.newest)
     number = pages(shown)
     colours = ClassColours(one.prediction for one in pictures.newest)
-    what = (
-        f"{source}: {shown} pictures"
-        if shown == pictures.number
-        else f"{source}: {shown} of {pictures.number} pictures"
-    )
+    of_all = "" if shown == pictures.number else f" of {pictures.number}"
+    what = f"{source}: {shown}{of_all} {noun(pictures.number, 'picture')}"
     for page in range(number):
         here = pictures.read(page * ON_A_PAGE, (page + 1) * ON_A_PAGE)
         title = f"{what}, the newest first" + (f", page {page + 1} of {number}" if number > 1 else "")
@@ -56,6 +53,7 @@ def sheet(
         made = encode_outgoing(drawn, mask=NO_MASK, suffix=".png" if suffix == ".png" else ".jpg")
         path = out_file if page == 0 else out_file.with_stem(f"{out_file.stem}-{page + 1}")
         write_atomically(path, made.content, for_person=True)
-        out.print(f"wrote {escape_text(str(path))}  [dim]{len(here)} pictures[/]")
+        out.print(f"wrote {escape_text(str(path))}  [dim]{len(here)} {noun(len(here), 'picture')}[/]")
     if shown < pictures.number:
-        out.print(f"{pictures.number - shown} older ones are not on it: --limit {pictures.number} shows all")
+        older = pictures.number - shown
+        out.print(f"{older} older {noun(older, 'one is', 'ones are')} not on it: --limit {pictures.number} shows all")

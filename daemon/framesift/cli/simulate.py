@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from framesift.cli.console import ConfigOption, check_output, escape_text, fail, out, print_note, to_json_text
+from framesift.cli.console import ConfigOption, check_output, escape_text, fail, noun, out, print_note, to_json_text
 from framesift.cli.footage import open_footage, progress, read_policies
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _words(footage: list[Path], figures: Figures) -> str:
     first, last = (datetime.fromisoformat(figures[key]) for key in ("first", "last"))
     until = f"{last:%H:%M:%S}" if last.date() == first.date() else f"{last:%Y-%m-%d %H:%M:%S}"
     zones = dict.fromkeys(f"{one:%Z}" for one in (first, last))  # two where the clocks change in between
-    return f"{figures['frames']:,} frames of {names}, {first:%Y-%m-%d %H:%M:%S} to {until} ({' to '.join(zones)})"
+    frames = f"{figures['frames']:,} {noun(figures['frames'], 'frame')}"
+    return f"{frames} of {names}, {first:%Y-%m-%d %H:%M:%S} to {until} ({' to '.join(zones)})"
 
 
 def _print(footage: list[Path], figures: list[Figures]) -> None:
@@ -141,10 +142,11 @@ def _lines(of: Figures) -> list[tuple[str, str]]:
     held = f"; {of['held_at_the_end']} still held at the end" if of["held_at_the_end"] else ""
     about = "about " if of["bytes_are_estimated"] else ""
     size = "" if of["bytes_a_day"] is None else f", {about}{bytes_words(of['bytes_a_day'])}"
+    minutes, boxes = of["labelling_minutes_a_day"], of["boxes"]
     found = [
         ("not accepted", f"{refused or 'nothing'}{held}"),
-        ("a day", f"{of['images_a_day']:g} images{size}"),
-        ("labelling", f"{of['labelling_minutes_a_day']:g} minutes a day for {of['boxes']} boxes in all"),
+        ("a day", f"{of['images_a_day']:g} {noun(of['images_a_day'], 'image')}{size}"),
+        ("labelling", f"{minutes:g} {noun(minutes, 'minute')} a day for {boxes} {noun(boxes, 'box', 'boxes')} in all"),
     ]
     alike = of["alike"]
     if alike is not None:

@@ -22,6 +22,7 @@ from framesift.sinks.collected_folder import (
 )
 from framesift.spool import RowInfo, SpoolBroken, admin, pictures
 
+_SQLITE = b"SQLite format 3\0"  # how each spool file begins
 _EXPECTED = "a folder sink's folder (sink.path) or a spool file (spool.path) is expected"
 
 
@@ -51,6 +52,9 @@ def open_sheet_source(path: Path, choice: PictureChoice, limit: int) -> SheetSou
         return _of_folder(path, choice, limit)
     if not path.exists():
         raise DatasetError(f"{path}: does not exist: {_EXPECTED}")
+    with path.open("rb") as file:
+        if file.read(len(_SQLITE)) != _SQLITE:
+            raise DatasetError(f"{path}: is no spool and no folder: {_EXPECTED}")
     try:
         return _of_spool(path, choice, limit)
     except SpoolBroken as error:
@@ -105,7 +109,10 @@ def _of_folder(folder: Path, choice: PictureChoice, limit: int) -> SheetSource:
 
 
 def _of_spool(path: Path, choice: PictureChoice, limit: int) -> SheetSource:
-    number = choice.refuse_none(path, Counter(pictures.count_by_strategy(path)))
+    counts = Counter(pictures.count_by_strategy(path))
+    if not counts:
+        raise DatasetError(f"{path}: no picture waits in it; what was delivered is in the sink (sink.path of a folder)")
+    number = choice.refuse_none(path, counts)
     found = pictures.newest_rows(path, limit, stream=choice.stream, strategy=choice.strategy)
     return SheetSource(
         number,

@@ -58,7 +58,7 @@ def make_plan(budget: int, read: Callable[[], Iterable[SimulatedFrame]], *, name
     Raises ValueError for a budget below SMALLEST_BUDGET, SimulationError and ConfigError for the footage.
     """
     if budget < SMALLEST_BUDGET:
-        raise ValueError(f"{budget} images a day are too few for a plan; it needs {SMALLEST_BUDGET} at least")
+        raise ValueError(f"a plan needs at least {SMALLEST_BUDGET} images a day, not {budget}")
     seen = survey(read(), time_zone=time_zone)
     candidates = _candidates(budget, seen, name, time_zone)
     named = [NamedPolicy(str(number), _parsed(policy)) for number, (policy, _) in enumerate(candidates)]
