@@ -31,7 +31,7 @@ def test_the_summary_counts_what_was_written_and_what_was_not(tmp_path: Path) ->
         "  train: 10 pictures, 9 labels, 1 of them background",
     ]
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
-    assert notes == ["note: 1 pictures have a classifier's labels, not objects: --format classify or cvat takes them"]
+    assert notes == ["note: 1 picture has a classifier's labels, not objects: --format classify or cvat takes labels"]
     assert (out / "data.yaml").exists()
 
 
@@ -47,7 +47,7 @@ def test_background_and_neighbouring_pictures_by_options(tmp_path: Path) -> None
     done = run(folder, tmp_path / "out", "--format", "cvat", "--no-background", "--together", "3600")
     assert done.exit_code == 0, done.stderr
     assert len([path for path in (tmp_path / "out" / "images").iterdir() if any(path.iterdir())]) == 1
-    assert "note: 1 pictures have nothing at this confidence, and --no-background leaves them out" in done.stderr
+    assert "note: 1 picture has nothing at this confidence, which --no-background leaves out" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_background_and_neighbouring_pictures_by_options(tmp_path: Path) -> None
             "--split 80/10: adds up to 90; shares in percent that add up to 100",
         ),
         (["--format", "yolo", "--by-stream", "--together", "5"], "--together 5: --by-stream keeps more together"),
-        (["--format", "classify"], "no picture of it can be in a dataset of the format classify; 1 pictures have a"),
+        (["--format", "classify"], "no picture of it can be in a dataset of the format classify; 1 picture has a"),
     ],
 )
 def test_what_it_refuses(tmp_path: Path, options: list[str], message: str) -> None:

@@ -87,8 +87,8 @@ def test_a_stream_and_a_strategy_choose(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("predictions", "format", "message"),
     [
-        ((label("car"),), YOLO, "1 pictures have a classifier's labels, not objects: --format classify or cvat takes"),
-        ((objects(car()),), DatasetFormat.CLASSIFY, "1 pictures have a detector's objects, not labels: --format yolo,"),
+        ((label("car"),), YOLO, "1 picture has a classifier's labels, not objects: --format classify or cvat takes"),
+        ((objects(car()),), DatasetFormat.CLASSIFY, "1 picture has a detector's objects, not labels: --format yolo,"),
         ((), YOLO, "there is no picture in it yet"),
     ],
     ids=["labels", "objects", "nothing"],

@@ -81,7 +81,7 @@ def _print_report(report: ExportReport, what: str, confidence: float, shares: Sp
             out.print(f"  {split}: {_pictures(report.pictures[split])}, {_labels(report.labels[split])}{background}")
     for why, number in report.left_out.items():
         if number:
-            print_note(f"{number} {why}")
+            print_note(why.told(number))
     for split in Split:
         if shares.of(split) and not report.pictures[split]:
             print_note(f"{split} has no picture: by chance, with so few groups of pictures; another --split may do")

@@ -31,24 +31,32 @@ class DatasetFormat(str, Enum):
         return self.value
 
 
-class LeftOut(str, Enum):
-    """Why a picture, or a part of a prediction, is not in the dataset. The values are for people, after a number."""
+_HAS = "picture has", "pictures have"
 
-    NO_PREDICTION = "pictures have no prediction (there was no model yet, or persist_predictions is false)"
-    MISSING = "pictures are listed, but their file is gone"
-    NO_LINE = "lines of metadata.jsonl are no pictures of framesift, or name one for the second time"
-    BACKGROUND = "pictures have nothing at this confidence, and --no-background leaves them out"
-    LABELS_ONLY = "pictures have a classifier's labels, not objects: --format classify or cvat takes them"
-    OBJECTS_ONLY = "pictures have a detector's objects, not labels: --format yolo, coco or cvat takes them"
-    NO_LABEL = "pictures have no label at this confidence, and no class's folder to be in: --format cvat takes them"
-    SEVERAL_LABELS = "pictures have several labels at this confidence: --format cvat takes them"
-    OUTSIDE = "objects lie outside of their picture"
-    OUTLINES = "objects lose their outline: a YOLO dataset with keypoints has none"
-    KEYPOINTS = "keypoints are left out, since the model gives them no number (class_id)"
-    KEYPOINT_NAMES = "objects have keypoints without names: CVAT's points have none"
 
-    def __str__(self) -> str:
-        return self.value
+class LeftOut(Enum):
+    """Why a picture, or a part of a prediction, is not in the dataset. Values: what it is, of one and several; why."""
+
+    NO_PREDICTION = _HAS, "no prediction (there was no model yet, or persist_predictions is false)"
+    MISSING = ("picture is", "pictures are"), "listed, but the file is gone"
+    NO_LINE = (
+        ("line of metadata.jsonl is", "lines of metadata.jsonl are"),
+        "left out: no picture of framesift, or one for the second time",
+    )
+    BACKGROUND = _HAS, "nothing at this confidence, which --no-background leaves out"
+    LABELS_ONLY = _HAS, "a classifier's labels, not objects: --format classify or cvat takes labels"
+    OBJECTS_ONLY = _HAS, "a detector's objects, not labels: --format yolo, coco or cvat takes objects"
+    NO_LABEL = _HAS, "no label at this confidence, and no class's folder to be in: --format cvat takes such"
+    SEVERAL_LABELS = _HAS, "several labels at this confidence: --format cvat takes several"
+    OUTSIDE = ("object lies", "objects lie"), "outside of the picture"
+    OUTLINES = ("object loses its", "objects lose their"), "outline: a YOLO dataset with keypoints has none"
+    KEYPOINTS = ("keypoint is", "keypoints are"), "left out, since the model gives no number (class_id)"
+    KEYPOINT_NAMES = ("object has", "objects have"), "keypoints without names: CVAT's points have none"
+
+    def told(self, number: int) -> str:
+        """How often, and why, for people."""
+        (one, several), why = self.value
+        return f"{number} {one if number == 1 else several} {why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class _Plan:
         self._offsets: dict[str, int] = {}  # of the pictures' lines, by file name
         self._read()
         if not self._offsets:
-            whys = "".join(f"; {number} {why}" for why, number in self.facts.left_out.items() if number)
+            whys = "".join(f"; {why.told(number)}" for why, number in self.facts.left_out.items() if number)
             raise DatasetError(f"{folder}: no picture of it can be in a dataset of the format {options.format}{whys}")
         if not self.facts.keypoints:
             self.facts.left_out[LeftOut.OUTLINES] = 0
