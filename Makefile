@@ -14,7 +14,7 @@
 # make deaths FOLDER=deaths         1,000 kills, and one at each system call of a datapoint's life; goes on, too
 # make bench   what a frame costs, beside the bare work (ARGS="--only ab" for some of it)
 # make bench-learning how many labels each strategy needs, in ten minutes (FULL=1: the figures of docs/learning.md)
-# make release VERSION=0.3.0      sdist, wheel, Debian package, SBOM, image and checksums in dist/; TAG=1 also makes the commit and the tag
+# make release VERSION=0.3.0      sdist, wheel, Debian package, SBOM, image and checksums in dist/0.3.0/; TAG=1 also makes the commit and the tag
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

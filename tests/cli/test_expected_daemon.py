@@ -191,4 +191,4 @@ def test_a_wrong_token_is_said_to_be_wrong(tmp_path: Path) -> None:
         daemon.wait_for("ready")
         shown = framesift(tmp_path / "ours", "status")
     assert shown.returncode == 1
-    assert "another status.token than these settings have" in shown.stderr
+    assert "another status.token than these settings have, or another daemon has this port" in shown.stderr

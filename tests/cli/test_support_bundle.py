@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import yaml
 import canaries
 from canaries import KEY, PASSWORD
 from framesift.cli.bundle_redaction import BundleRedaction
+from framesift.cli.console import CommandFailed, check_output
 from rigs.daemon import POLICY, Daemon, framesift, free_address, unhurried, write_configuration
+from rigs.privileges import without_privileges
 from rigs.scenes import scene_clip
 
 TOKEN = "status-token-0123456789"
@@ -105,6 +108,23 @@ def test_it_has_what_the_daemon_answers_and_counts_but_no_picture(folder: Path) 
     assert yaml.safe_load(found["policies/1-policy.json"])["sampling_strategies"][0]["name"] == "all"
     assert "status.bind is null" in found["ABOUT.txt"]
     assert not any("\ufffd" in text or "JFIF" in text or "/9j/" in text for text in found.values())
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [("nope/x.tgz", "there is no folder nope"), (".", "is a folder; name a file")],
+)
+def test_a_file_that_cant_be_made_is_refused_before_anything_is_collected(folder: Path, out: str, why: str) -> None:
+    asked = framesift(folder, "support-bundle", "--out", out, "--log", "-")
+    assert (asked.returncode, asked.stderr.strip()) == (2, f"framesift: --out {out}: {why}")
+
+
+def test_a_folder_that_may_not_be_written_takes_no_file() -> None:
+    with tempfile.TemporaryDirectory() as made:  # not below tmp_path, which another user may not even read
+        Path(made).chmod(0o555)
+        with without_privileges(), pytest.raises(CommandFailed, match="this user may not write into the folder"):
+            check_output("--out", Path(made) / "x.tgz")
+        Path(made).chmod(0o700)
 
 
 def test_a_running_daemon_answers_for_itself(tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def test_uninstall_leaves_what_is_not_framesift_s_own(sources: Path, installed: 
     (root / "var/lib/framesift/spool.db").touch()
     result = make(sources, "uninstall", DESTDIR=str(root))
     assert result.returncode == 0, result.stderr
+    assert f"yours: {root}/etc/framesift, {root}/var/lib/framesift (" in result.stdout
     left = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() or path.is_symlink()}
     assert left == {
         "etc/framesift/framesift.schema.json",
@@ -159,6 +160,15 @@ def test_purge_leaves_nothing(sources: Path, installed: Path, tmp_path: Path) ->
     root = copy_of(installed, tmp_path)
     assert make(sources, "uninstall", DESTDIR=str(root), PURGE="1").returncode == 0
     assert [path for path in root.rglob("*") if not path.is_dir() or "framesift" in path.name] == []
+    again = make(sources, "uninstall", DESTDIR=str(root))
+    assert (again.returncode, again.stdout) == (0, "removed framesift; nothing of it is left\n")
+
+
+def test_a_folder_of_wheels_that_is_not_there_is_named_before_anything_is_done(sources: Path, tmp_path: Path) -> None:
+    result = make(sources, "install", DESTDIR=str(tmp_path), WHEELS="/nope")
+    assert result.returncode == 2
+    assert "framesift: WHEELS=/nope: there is no such folder" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.exhaustive  # it installs once more

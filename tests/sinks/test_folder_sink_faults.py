@@ -18,6 +18,7 @@ import pytest
 from deliveries import deliver, delivery, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
 from framesift.sinks import Delivered, FailureScope, RetryLater
 from framesift.sinks.metadata_file import MetadataFile
+from rigs.privileges import without_privileges
 
 LINE = "metadata.jsonl"
 
@@ -31,19 +32,6 @@ def largest_file(size_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def without_privileges() -> Iterator[None]:
-    """As nobody, where the tests run as the superuser, who may do everything."""
-    superuser = os.geteuid() == 0
-    if superuser:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if superuser:
-            os.seteuid(0)
 
 
 def ids(root: Path) -> list[str]:

@@ -476,7 +476,10 @@ def test_a_platform_that_is_away_is_reported() -> None:
     with place:
         message = sink_on(f"http://127.0.0.1:{port}").check()
 
-    assert message == "asking for the key's workspace: 127.0.0.1: Connection refused (while connecting)"
+    assert (
+        message
+        == "asking for the key's workspace: 127.0.0.1: Connection refused (while connecting); is the network there?"
+    )
 
 
 def test_a_sink_that_was_closed_takes_deliveries_again(platform: Platform) -> None:

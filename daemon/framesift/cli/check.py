@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 
+from framesift.cli.check_advice import policy_advice
 from framesift.cli.check_beside_daemon import (
     SpoolHolder,
     folder_findings,
@@ -126,6 +127,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
         yield from probe(use.name, load(use, detectors), LOAD_WITHIN_S)
     yield from privacy_findings(settings, models, detectors)
     connections = open_connections(settings.roboflow, settings.network)
+    yield from probe("network", _trust(settings.network, connections))
     yield from probe("policy", _policies(settings, connections, clock, models, policies))
     targets = [policy.target_project for policy in policies.values()]
     for stream_settings in settings.streams:
@@ -192,6 +194,14 @@ def _opencv(*, reads_streams: bool) -> Finding:
     )
 
 
+def _trust(settings: NetworkSettings, connections: Connections) -> Iterator[Finding]:
+    """Whether the certificates of `network.ca_file` can be read, also where nothing else would ask for them now."""
+    if settings.ca_file is not None:
+        problem = connections.http.trust_problem()
+        what = problem or f"the certificates in {settings.ca_file} are trusted"
+        yield Finding("network", problem is None, what, "correct network.ca_file: a file of certificates (PEM)")
+
+
 def _policies(
     settings: Settings,
     connections: Connections,
@@ -233,7 +243,7 @@ def _policy(
         source = create_source(policy_settings, SourceContext(connections.http, connections.platform, clock, task))
         answer = source.fetch(ANSWER_WITHIN_S)
     except ConfigError as error:
-        yield Finding(subject, False, str(error), "correct it; framesift init writes a file that works")
+        yield Finding(subject, False, str(error), policy_advice(policy_settings))
         return
     except PolicyUnavailable as error:
         advice = "a run uses the cached policy, if there is one; check the network and the key"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -90,6 +91,9 @@ def check_output(option: str, path: Path) -> None:
         fail(f"{option} {path}: is a folder; name a file")
     if not path.parent.is_dir():
         fail(f"{option} {path}: there is no folder {path.parent}")
+    place = path if path.exists() else path.parent
+    if not os.access(place, os.W_OK, effective_ids=True):
+        fail(f"{option} {path}: this user may not write {'it' if place == path else f'into the folder {place}'}")
 
 
 def print_note(what: str) -> None:

@@ -105,7 +105,10 @@ def no_answer_text(settings: StatusSettings, error: requests.RequestException, s
     if isinstance(error, requests.HTTPError):
         code = error.response.status_code
         if code == HTTPStatus.UNAUTHORIZED:
-            return f"{bind} answers with 401: the daemon was started with another status.token than these settings have"
+            return (
+                f"{bind} answers with 401: the daemon was started with another status.token than these settings have, "
+                "or another daemon has this port"
+            )
         if code == HTTPStatus.SERVICE_UNAVAILABLE:
             lines = "; ".join(error.response.text[:_MAX_REASON].splitlines())
             return f"{bind} answers with {code}: {lines}"

@@ -25,7 +25,7 @@ import typer
 from framesift import __version__
 from framesift.atomic_files import create_file
 from framesift.cli.bundle_redaction import BundleRedaction
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out, to_json_text
+from framesift.cli.console import ConfigOption, check_output, err, escape_text, fail, out, to_json_text
 
 if TYPE_CHECKING:
     from framesift.settings import Settings, SpoolSettings
@@ -59,6 +59,8 @@ def support_bundle(
     from framesift.cli.probes import has_hung_probe
     from framesift.clock.clock import SystemClock
 
+    if to is not None:
+        check_output("--out", to)
     bundle = _Bundle(config, log)
     at = f"{datetime.fromtimestamp(SystemClock().now().wall_s, timezone.utc):%Y%m%dT%H%M%SZ}"
     path = Path(f"framesift-support-{at}.tar.gz") if to is None else to

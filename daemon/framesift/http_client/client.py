@@ -217,6 +217,18 @@ class HttpClient:
         pools.pool_classes_by_scheme = {"http": PlainHttpPool, "https": TlsHttpPool}
         return pools
 
+    def trust_problem(self) -> str | None:
+        """Why the certificates to trust can't be read, for the operator; None if they can."""
+        try:
+            self._tls_context()
+        except OSError as error:
+            return self._unreadable(error)
+        return None
+
+    def _unreadable(self, error: OSError) -> str:
+        reason = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
+        return f"{self._ca_file or certifi.where()}: the certificates to trust can't be read ({reason})"
+
     def _tls_context(self) -> ssl.SSLContext:
         with self._lock:
             if self._tls is None:
@@ -240,8 +252,7 @@ class HttpClient:
             return f"{_host(url)}: the request was cut, because the program is stopping"
         cause = _innermost(error)
         if current_exchange.phase is Phase.BEFORE and isinstance(cause, OSError):  # nothing else is opened before
-            reason = "no certificate in it" if isinstance(cause, ssl.SSLError) else cause.strerror
-            return f"{self._ca_file or certifi.where()}: the certificates to trust can't be read ({reason})"
+            return self._unreadable(cause)
         host = _host(url)
         if self._proxy is not None:
             host = f"{host} (through the proxy {_host(self._proxy)})"

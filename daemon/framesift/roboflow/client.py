@@ -82,6 +82,10 @@ class RoboflowClient:
     def __repr__(self) -> str:
         return f"RoboflowClient({self._api_url})"
 
+    def trust_problem(self) -> str | None:
+        """Why nothing can be asked: the certificates to trust can't be read. None if they can."""
+        return self._http.trust_problem()
+
     def fetch_workspace(self, *, within_s: float) -> str:
         """Return the workspace that the key belongs to."""
         what = "asking for the key's workspace"

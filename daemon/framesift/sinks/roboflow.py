@@ -47,7 +47,7 @@ class RoboflowSinkSettings(CommonSinkSettings):
 
     uses_platform: ClassVar[bool] = True
     watches_batches: ClassVar[bool] = True
-    check_advice: ClassVar[str] = "is the network there?"
+    check_advice: ClassVar[str] = "see docs/roboflow.md"
 
     elsewhere: ClassVar[str] = (
         "what was uploaded earlier is on the platform, and it is not recorded here which: the names of its images have "
@@ -119,7 +119,8 @@ class RoboflowSink:
                 self._platform.fetch_project_type(workspace, self._project, within_s=_CHECK_WITHIN_S)
                 self._platform.try_upload(self._project, within_s=_CHECK_WITHIN_S)
         except PlatformError as error:
-            return str(error)
+            is_away = error.kind is PlatformErrorKind.UNREACHABLE and error.status is None
+            return f"{error}; is the network there?" if is_away and not self._platform.trust_problem() else str(error)
         return None
 
     def close(self) -> None:
