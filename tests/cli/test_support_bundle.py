@@ -169,6 +169,107 @@ def test_a_file_that_is_no_yaml_is_left_out_with_its_secrets(tmp_path: Path) -> 
     assert secrets_in(found) == []
 
 
+def masked(tmp_path: Path, text: str) -> dict[str, Any]:
+    """The settings of a bundle, and nothing of their secret in it."""
+    path = tmp_path / "framesift.yaml"
+    path.write_text(text)
+    shown = BundleRedaction((), path, {}).settings(path)
+    assert "geheim" not in shown
+    loaded: dict[str, Any] = yaml.safe_load(shown)
+    return loaded
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "pwd",
+            "pass",
+            "passphrase",
+            "accessKey",
+            "access-key",
+            "auth",
+            "bearer",
+            "pw",
+            "SECRET",
+            "mqttPassword",
+            "creds",
+        ),
+        *("api_key", "X-Signature", "refresh_token", "basicAuth", "cookie"),
+    ],
+)
+def test_every_usual_name_of_a_secret_hides_its_value_wherever_it_stands(tmp_path: Path, name: str) -> None:
+    (tmp_path / "framesift.yaml").write_text(f"model:\n  options:\n    {name}: geheim word # ours\n")
+    redaction = BundleRedaction((), tmp_path / "framesift.yaml", {})
+    assert "geheim" not in str(redaction.data({"event": "x", name: "geheim"}))
+    assert redaction.text("the model says geheim word") == "the model says ****"
+    for logged in (f"{name}: another shape", f'{{"why": "{name}: another shape"}}', f"{name} = 'another shape'"):
+        assert "another" not in redaction.line(logged)
+        assert "shape" not in redaction.line(logged)
+
+
+def test_of_a_models_options_numbers_and_switches_stay(tmp_path: Path) -> None:
+    options = {
+        "dsn": "geheim",
+        "size": 640,
+        "fast": True,
+        "none": None,
+        "list": ["geheim", 1],
+        "pin": 1234,
+        "id": 7654321,
+    }
+    shown = masked(tmp_path, yaml.safe_dump({"model": {"type": "python", "factory": "a:b", "options": options}}))
+    assert shown["model"] == {
+        "type": "python",
+        "factory": "a:b",
+        "options": {**dict.fromkeys(("dsn", "pin", "id"), "****"), "list": ["****", 1]}
+        | {"size": 640, "fast": True, "none": None},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("streams: [{name: gate, pw: geheim}]", {"streams": [{"name": "gate", "pw": "****"}]}),
+        ("status: {tokn: geheim, bind: 'h:1'}", {"status": {"tokn": "****", "bind": "h:1"}}),
+        ("roboflow: geheim", {"roboflow": "****"}),
+        ("roboflow: {geheim}", {"roboflow": {"****": None}}),
+        ("roboflow: [geheim]", {"roboflow": ["****"]}),
+        ("status: {token: {geheim}}", {"status": {"token": {"****": None}}}),
+        ("sede: {a: [geheim]}", {"sede": {"a": ["****"]}}),
+        ("streams: 12345678", {"streams": "****"}),
+        ("status: {token: 'geheim", None),
+        ("fps: no\nlog:\nspool: {path: a.db, max_bytes: 2GiB}", {"spool": {"path": "a.db", "max_bytes": "2GiB"}}),
+        ("streams: [{fps: '${FPS}', loop: '${L:true}'}]", {"streams": [{"fps": "${FPS}", "loop": "${L:****}"}]}),
+        # Old names are known, too.
+        ("doors: [{listen: 'h:1', geheim: }]", {"doors": [{"listen": "h:1", "****": None}]}),
+    ],
+)
+def test_in_settings_that_do_not_load_only_known_keys_show_their_values(
+    tmp_path: Path, text: str, shown: dict[str, Any] | None
+) -> None:
+    if shown is None:
+        with pytest.raises(ValueError, match=r"framesift\.yaml:1: .* its secrets can't be told from the rest"):
+            masked(tmp_path, text)
+    else:
+        assert shown.items() <= masked(tmp_path, text).items()
+
+
+@pytest.mark.parametrize("value", ["*geheim", "!geheim x", "{geheim}", "[geheim", '"geheim', "@geheim", "|geheim"])
+def test_a_secret_with_signs_around_it_is_masked_in_the_log_too(tmp_path: Path, value: str) -> None:
+    (tmp_path / "framesift.yaml").write_text(f"device: gate\npassword: {value}\n")
+    assert (
+        BundleRedaction((), tmp_path / "framesift.yaml", {}).line("refused: geheim is wrong")
+        == "refused: **** is wrong"
+    )
+
+
+def test_what_is_no_secret_stays_readable_in_a_log(tmp_path: Path) -> None:
+    redaction = BundleRedaction((), tmp_path / "framesift.yaml", {"PWD": "/srv/cameras", "SSH_AUTH_SOCK": "/run/agent"})
+    for line in ("12 passed: 3 failed", "author: me", "keypoints: 17", "in /srv/cameras and /run/agent", "key points"):
+        assert redaction.line(line) == line
+
+
 @pytest.mark.parametrize(
     ("written", "shown"),
     [

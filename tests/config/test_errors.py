@@ -48,7 +48,10 @@ def problems_of(**data: Any) -> tuple[str, ...]:
     ("data", "line"),
     [
         ({"title": "x"}, 'title: "x" is not allowed; it must be a text of 2 to 4 characters'),
-        ({"title": None}, "title: null is not allowed; it must be a text of 2 to 4 characters"),
+        (
+            {"title": None},
+            "title: null is not allowed; remove the line, or give it a value: it must be a text of 2 to 4 characters",
+        ),
         ({"where": 0.5}, "where: 0.5 is not allowed; it must be a text or a whole number, or null"),
         ({"where": {"a": 1}}, "where: an object is not allowed; it must be a text or a whole number, or null"),
         ({"address": "ftp"}, 'address: "ftp" is not allowed; it must be a text that matches ^http'),

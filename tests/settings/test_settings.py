@@ -494,7 +494,12 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
         ),
         (BASE + "sede: 5\n", "framesift.yaml:7: sede: unknown key; did you mean seed?"),
         (BASE + "streams\n", "framesift.yaml:8"),
-        (BASE + "log:\n", "framesift.yaml:7: log: null is not allowed"),
+        (
+            BASE + "log:\n",
+            "framesift.yaml:7: log: null is not allowed; remove the line, or give it a value: it must be",
+        ),
+        (BASE + "roboflow: a-secret\n", "framesift.yaml:7: roboflow: a text is not allowed; it must be an object"),
+        (BASE + "roboflow: {a-secret}\n", 'framesift.yaml:7: roboflow."****": unknown key; '),
         (BASE + "tags: &a [*a]\n", "it may refer to itself"),
         (BASE.replace("gate", "gate\n    source: 0\n  - name: gate"), 'streams: 2 streams are called "gate"'),
     ],

@@ -40,6 +40,8 @@ _ABOUT = """framesift support bundle, made {at}
 What it has: the settings and policies as they are written, versions, the answers of a running daemon and of
 `framesift check`, counts of the spool with the reasons of buried datapoints, the last decisions, the end of the log.
 What it hasn't: pictures, predictions, passwords, keys, tokens, and the user and query of any address: they are ****.
+Masked, too: the texts in the options of a model, and in the settings what stands under an unknown key or has another
+kind than its key allows.
 What stays readable: names of hosts, devices, streams, classes, tags, files and folders. Look through it before you
 send it.
 
@@ -121,7 +123,7 @@ class _Bundle:
         """The texts of all parts that could be had, by file name."""
         made: dict[str, Callable[[], str]] = {
             "versions.json": self._versions,
-            "settings.yaml": lambda: self._redaction.document(self._file),
+            "settings.yaml": lambda: self._redaction.settings(self._file),
             "status.json": self._status,
             "check.json": self._check,
             "spool.json": self._spool,
@@ -158,17 +160,17 @@ class _Bundle:
     def _versions(self) -> str:
         packages = {one.metadata["Name"]: one.version for one in metadata.distributions()}
         release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
-        return self._json(
-            {
-                "framesift": __version__,
-                "python": sys.version,
-                "system": release.get("PRETTY_NAME"),
-                "kernel": platform.release(),
-                "machine": platform.machine(),
-                "processors": os.cpu_count(),
-                "packages": dict(sorted(packages.items())),
-            }
-        )
+        versions = {
+            "framesift": __version__,
+            "python": sys.version,
+            "system": release.get("PRETTY_NAME"),
+            "kernel": platform.release(),
+            "machine": platform.machine(),
+            "processors": os.cpu_count(),
+            "packages": dict(sorted(packages.items())),
+        }
+        # As one text: the names of packages are no keys, though one may be called as secrets are.
+        return self._redaction.text(to_json_text(versions, indent=2))
 
     def _status(self) -> str:
         import requests
@@ -230,7 +232,7 @@ class _Bundle:
             files += sorted(self._settings.spool.path.parent.glob("policy-*.json"))
         unique = dict.fromkeys(files)
         return {
-            f"policies/{number}-{path.name}": lambda path=path: self._redaction.document(path)  # type: ignore[misc]
+            f"policies/{number}-{path.name}": lambda path=path: self._redaction.policy(path)  # type: ignore[misc]
             for number, path in enumerate(unique, 1)
         }
 

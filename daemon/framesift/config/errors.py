@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from framesift.config.redact import MASK, SECRET_NAME_PATTERN
+from framesift.config.redact import MASK, is_secret_name
 from framesift.config.schema import (
     ADDRESS_PATTERN,
     FACTORY_PATTERN,
@@ -27,7 +27,7 @@ from framesift.config.schema import (
     TAG_PATTERN,
     TEXT_PATTERN,
 )
-from framesift.config.types import ConfigError, KeyPath, format_value
+from framesift.config.types import ConfigError, KeyPath, format_value, kind_of
 
 __all__ = [
     "ConfigError",
@@ -113,11 +113,32 @@ def explain(
     lines = []
     for key_path, problems in islice(by_path.items(), most):
         where = source if isinstance(source, str) else source(key_path)
-        path = path_to(key_path, data, at(key_path))
+        shown_path = at(key_path)
+        if _may_be_value(key_path, problems, schema, data):
+            shown_path = (*shown_path[:-1], MASK)
+        path = path_to(key_path, data, shown_path)
         lines.append(f"{where}: {path + ': ' if path else ''}{_describe(key_path, problems, schema, data)}")
     if len(by_path) > most:
         lines.append(f"{len(by_path) - most} more problems are not shown")
     return ConfigError(*lines)
+
+
+def _may_be_value(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data: object) -> bool:
+    """Whether an unknown key may be a secret: `{word}` is a block in YAML, with a key that has no value."""
+    value = data
+    for part in key_path:
+        _, value = _step(value, part)
+    if value is not None or problems[0]["type"] != "extra_forbidden":
+        return False
+    known = _meant(key_path, root, data)[1]
+    return not difflib.get_close_matches(str(key_path[-1]).lower(), known, n=1, cutoff=0.8)
+
+
+def _is_block(schema: dict[str, Any], root: dict[str, Any]) -> bool:
+    """Whether a schema allows only an object, or a list of other things than texts."""
+    if schema.get("type") == "array" and "items" in schema:
+        return all(branch.get("type") != "string" for branch in branches(schema["items"], root, None))
+    return schema.get("type") in ("object", "null")
 
 
 def _misspelt(by_path: Mapping[KeyPath, list[Any]], root: dict[str, Any], data: object) -> list[KeyPath]:
@@ -212,13 +233,18 @@ def _describe(key_path: KeyPath, problems: list[Any], root: dict[str, Any], data
             return _describe_type(problem, value)
         if problem["type"] in ("value_error", "assertion_error"):
             return str(problem["ctx"]["error"])
-    if any(_is_secret(s, root) for s in schemas) or any(SECRET_NAME_PATTERN.search(str(part)) for part in key_path):
+    if any(_is_secret(s, root) for s in schemas) or any(is_secret_name(str(part)) for part in key_path):
         shown = MASK
     else:
-        shown = format_value(value)
+        # What stands in the place of a block may be its secret: `roboflow: <the key>`.
+        may_be_secret = isinstance(value, str) or (isinstance(value, int) and abs(value) > 99_999)
+        in_place_of_block = bool(schemas) and all(_is_block(s, root) for s in schemas)
+        shown = kind_of(value) if may_be_secret and in_place_of_block else format_value(value)
     quotes = ""
     if isinstance(value, str) and any(quote in value for quote in _TYPOGRAPHIC):
         quotes = '; its typographic quotes are a part of the text: type plain ones (")'
+    if value is None and allowed:
+        return f"null is not allowed; remove the line, or give it a value: it must be {allowed}"
     return f"{shown} is not allowed; it must be {allowed}{quotes}" if allowed else f"{shown}: {problems[0]['msg']}"
 
 

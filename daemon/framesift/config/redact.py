@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus, unquote, urlsplit, urlunsplit
 
 MASK = "****"
-# Keys and variables of such a name hold secrets.
-SECRET_NAME_PATTERN = re.compile(r"passw|secret|token|api_?key|credential|authori[sz]ation|_key$|^key$", re.IGNORECASE)
+# What the names of secrets have in them: pass, but not passed, passage and passthrough; auth, but not author.
+_STEMS = r"pass(?!ed|es|ing|ag|eng|iv|ion|por|thr)|pwd|pw(?=$|=)|auth(?!or(?!i[sz]))|cookie|jwt"
+_STEMS += "|secret|token|credential|bearer"
+# Without - and _, and in small letters. `signature` alone is no secret: it is how pictures are compared.
+_SECRET_NAME = re.compile(rf"{_STEMS}|^pw|^pin$|creds?$|keys?\d*$|sig$|.signature$")
+# They are named like secrets, and hold paths or public keys.
+_NO_SECRETS = {"PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "SSH_ASKPASS", "GPG_KEY", "CREDENTIALS_DIRECTORY"}
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 # Schemes of addresses. They are recognised with wrong slashes too: `rtsp:/user:password@camera` is no file.
 NETWORK_SCHEMES = (
@@ -18,16 +23,41 @@ NETWORK_SCHEMES = (
     *("ws", "wss", "redis", "rediss", "mqtt", "mqtts", "onvif"),
 )
 _SCHEME = re.compile(rf"({'|'.join(NETWORK_SCHEMES)}):/?(?!/)", re.IGNORECASE)
-_NAMED = re.compile(
-    r"((?:passw|pwd|secret|token|key|credential|auth|user|login)[A-Za-z_-]{0,32}=)[^&/?;\s]*", re.IGNORECASE
-)
+_NAMED = re.compile(rf"((?:{_STEMS}|key|signature|user|login)[A-Za-z_-]{{0,32}}=)[^&/?;\s]*", re.IGNORECASE)
 # An ordinary path is made of words and numbers: `Streaming/Channels/101`, `h264Preview_01_main`, `live.sdp`. A
 # part that mixes letters and digits in another way, or is longer, may be a token.
 _LETTERS = r"(?:[A-Z]?[a-z]{1,12}|[A-Z]{1,12})"
 _WORD = re.compile(rf"{_LETTERS}{{0,2}}[0-9]{{0,8}}{_LETTERS}?")
 _MAX_WORD = 16
 _MAX_MIXED_WORD = 12
-_SECRET_WORD = re.compile(r"passw|pwd|secret|token|key|credential|auth", re.IGNORECASE)
+_SECRET_WORD = re.compile(rf"{_STEMS}|key", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key of such a name holds a secret: `password`, `accessKey`, `api-key`, `auth`."""
+    return _SECRET_NAME.search(re.sub(r"[-_. ]", "", name).lower()) is not None
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether a variable of the environment holds a secret, by its name."""
+    return name not in _NO_SECRETS and is_secret_name(name)
+
+
+def named_secrets(data: object, *, inside: bool = False) -> Iterator[str]:
+    """The texts, and the numbers as texts, under keys that are named like secrets, in data without a schema.
+
+    inside: whether all of it stands under such a key.
+    """
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from named_secrets(value, inside=inside or is_secret_name(str(key)))
+            if inside and value is None:  # {secret} is a block in YAML, with a key that has no value
+                yield str(key)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from named_secrets(value, inside=inside)
+    elif inside and isinstance(data, str | int) and not isinstance(data, bool):
+        yield str(data)
 
 
 def redact_url(url: str) -> str:

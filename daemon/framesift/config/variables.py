@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from framesift.config.redact import SECRET_NAME_PATTERN
+from framesift.config.redact import is_secret_variable
 from framesift.config.text import Document, StrictLoader, parse_json, parse_yaml, read_text
 from framesift.config.types import ConfigError, KeyPath
 
@@ -90,7 +90,7 @@ class Variables:
                 return None
             value = _content(path, name)
             self.secrets.add(value)
-        elif SECRET_NAME_PATTERN.search(name):
+        elif is_secret_variable(name):
             self.secrets.add(value)
         return value
 

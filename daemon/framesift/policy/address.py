@@ -8,13 +8,13 @@ from urllib.parse import urljoin, urlsplit
 from framesift.backoff import MENDED_BY_HAND_RETRY_S
 from framesift.config import text as config_text
 from framesift.config.errors import ConfigError, format_value
-from framesift.config.redact import redact_url
+from framesift.config.redact import is_secret_name, redact_url
 from framesift.http_client.client import HttpClient, HttpRequest, HttpResponse
 from framesift.policy.policy_settings import UrlPolicySettings
 from framesift.policy.tolerant_parser import parse_fetched
 from framesift.policy.types import PolicyUnavailable, SourceAnswer
 
-# More than SECRET_NAME_PATTERN: nothing of a query that may be secret goes into a file's name.
+# More than `is_secret_name`: nothing of a query that may be secret goes into a file's name.
 _MAY_BE_SECRET = re.compile(r"passw|secret|token|key|credential|auth|sig", re.IGNORECASE)
 # The credentials in the address are refused, as at the platform.
 _MENDED_BY_HAND = (401, 403)
@@ -30,7 +30,9 @@ class UrlSource:
         self.display_name = str(settings)
         self.short_name = redact_url(settings.url_without_query).rstrip("/").rpartition("/")[2]
         # A query may choose the document, or hold a token, which must not be guessed from the hash in a file's name.
-        chosen = [f"{key}={value}" for key, value in settings.query if not _MAY_BE_SECRET.search(key)]
+        chosen = [
+            f"{key}={value}" for key, value in settings.query if not (_MAY_BE_SECRET.search(key) or is_secret_name(key))
+        ]
         parts = urlsplit(settings.url_without_query)
         self.identity = f"{parts.netloc.rpartition('@')[2]}{parts.path}?{'&'.join(chosen)}"
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError, create_model
 
 from framesift.config.errors import ConfigError, KeyPath, allowed_types, explain, format_value, validate
-from framesift.config.redact import SECRET_NAME_PATTERN
+from framesift.config.redact import named_secrets
 from framesift.config.types import kind_of
 from framesift.config.variables import (
     VARIABLE_PREFIX,
@@ -253,13 +253,4 @@ def _secret_texts(block: BaseModel) -> Iterator[str]:
             elif isinstance(one, BaseModel):
                 yield from _secret_texts(one)
             elif isinstance(one, dict):
-                yield from _secret_values(one)
-
-
-def _secret_values(data: Mapping[str, Any]) -> Iterator[str]:
-    """The values of keys that are named like secrets, in a block without a schema (the options of a python model)."""
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _secret_values(value)
-        elif isinstance(value, str) and SECRET_NAME_PATTERN.search(key):
-            yield value
+                yield from named_secrets(one)  # the options of a python model
