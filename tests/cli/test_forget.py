@@ -126,6 +126,28 @@ def test_ids_are_forgotten_and_nothing_else_and_a_dry_run_forgets_nothing(tmp_pa
     assert {path.name for path in (tmp_path / "collected" / "images").iterdir()} == names
 
 
+def test_what_is_not_known_here_does_not_pass_as_forgotten(tmp_path: Path) -> None:
+    configure(tmp_path)
+    with Daemon(tmp_path) as daemon:
+        assert daemon.until(lambda: len(collected(tmp_path)) >= 4, 60.0)
+        daemon.stop()
+    for more in ((), ("--dry-run",)):
+        misspelt = framesift(tmp_path, "forget", "--stream", "gat", *more, **WIDE)
+        assert misspelt.returncode == 2
+        assert "--stream gat: not known here" in misspelt.stderr
+        assert "known streams: gate, yard" in misspelt.stderr
+        unknown = framesift(tmp_path, "forget", "--id", "f" * 32, *more, **WIDE)
+        assert unknown.returncode == 2
+        assert f"--id {'f' * 32}: not known here" in unknown.stderr
+    known = collected(tmp_path)[0]["id"]
+    for _ in range(2):  # a second time there is nothing left, and its quota is still charged
+        assert framesift(tmp_path, "forget", "--id", known).returncode == 0
+    # A stream that the settings no longer have, and whose datapoints are gone.
+    assert framesift(tmp_path, "forget", "--stream", "yard").returncode == 0
+    write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}]})
+    assert framesift(tmp_path, "forget", "--stream", "yard").returncode == 0
+
+
 def test_pictures_without_a_line_and_lines_changed_by_hand_are_found(tmp_path: Path) -> None:
     configure(tmp_path)
     with Daemon(tmp_path) as daemon:

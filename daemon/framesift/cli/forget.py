@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # A delivery has at most 45 s; its result is written a moment later.
 SENT_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.25
+_SHOWN_STREAMS = 10
 
 
 def forget(
@@ -47,18 +49,23 @@ def forget(
     place = _place(config)
     selection = _selection(ids, stream, since, until)
     if dry_run or (sys.stdin.isatty() and not yes):
-        _report(place, _look(place, selection), set_aside, "would be removed")
+        found = _look(place, selection)
+        _report(place, found, set_aside, "would be removed")
         if dry_run:
+            _refuse_unknown(place, selection, found)
             return
         typer.confirm("Remove all that for good?", abort=True)
-    raise typer.Exit(0 if _forget(place, selection, set_aside) else 1)
+    found = _forget(place, selection, set_aside)
+    _refuse_unknown(place, selection, found)
+    raise typer.Exit(1 if found.rows is not None and found.rows.sending else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """record: the folder of the decision record."""
+    """record: the folder of the decision record. streams: those that the settings or the counts of coverage name."""
 
     spool: Path
+    streams: frozenset[str]
     sink: CommonSinkSettings
     record: Path
 
@@ -72,11 +79,18 @@ class _Found:
     elsewhere: str
     lines: ForgottenLines
 
+    @property
+    def is_nothing(self) -> bool:
+        rows = self.rows
+        in_spool = rows is not None and (rows.ids or rows.sending or rows.signatures or rows.held)
+        return not in_spool and not self.pictures and not any(self.lines)
+
 
 def _place(config: Path | None) -> _Place:
     """Where things are kept; the settings' other blocks, and the secrets that they name, are not read."""
     from framesift import settings
     from framesift.config.errors import ConfigError
+    from framesift.coverage import CoverageUnreadable, read_coverage
     from framesift.sinks import SinkSettings
 
     try:
@@ -84,9 +98,27 @@ def _place(config: Path | None) -> _Place:
         spool = settings.load_block(file, os.environ, "spool", settings.SpoolSettings)
         sink = settings.load_block(file, os.environ, "sink", cast(Any, SinkSettings))
         decisions = settings.load_block(file, os.environ, "decisions", settings.DecisionSettings)
+        streams = set(settings.load_stream_names(file, os.environ))
     except ConfigError as error:
         fail(str(error))
-    return _Place(spool.path, sink, decisions.folder(spool.path))
+    with contextlib.suppress(CoverageUnreadable):
+        coverage = read_coverage(spool.coverage_file)
+        streams.update(day.stream for day in (() if coverage is None else coverage.days))
+    return _Place(spool.path, frozenset(streams), sink, decisions.folder(spool.path))
+
+
+def _refuse_unknown(place: _Place, selection: Selection, found: _Found) -> None:
+    """Ends the command where nothing was found of what is unknown here: a misspelt name is no proof of a deletion."""
+    from framesift.spool.forget import are_charged
+
+    if not found.is_nothing:
+        return
+    if selection.ids is not None:
+        if not (place.spool.exists() and are_charged(place.spool, selection.ids)):
+            fail(f"--id {', '.join(sorted(selection.ids))}: not known here, so there was nothing to remove")
+    elif selection.stream not in place.streams:
+        known = ", ".join(sorted(place.streams)[:_SHOWN_STREAMS]) or "none"
+        fail(f"--stream {selection.stream}: not known here, so there was nothing to remove; known streams: {known}")
 
 
 def _selection(ids: list[str] | None, stream: str | None, since: str | None, until: str | None) -> Selection:
@@ -127,8 +159,8 @@ def _forget_lines(place: _Place, selection: Selection, *, dry_run: bool) -> Forg
     return forget_lines(place.record, is_selected, dry_run=dry_run)
 
 
-def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
-    """Removes everything, and says so. Returns whether nothing of the selection is left on this machine."""
+def _forget(place: _Place, selection: Selection, set_aside: bool) -> _Found:
+    """Removes everything, and says so. What is still being sent stays."""
     from framesift.clock.clock import SystemClock
     from framesift.spool.forget import daemon_kept_out, forget_rows, scrub_spool, set_aside_files
     from framesift.spool.salvage import finish_interrupted, remove_drafts
@@ -160,8 +192,9 @@ def _forget(place: _Place, selection: Selection, set_aside: bool) -> bool:
             path.unlink()
             out.print(f"deleted {escape_text(str(path))}")
     lines = _forget_lines(place, selection, dry_run=False)
-    _report(place, _Found(rows, pictures.pictures, pictures.elsewhere, lines), False, "removed")
-    return rows is None or not rows.sending
+    gone = _Found(rows, pictures.pictures, pictures.elsewhere, lines)
+    _report(place, gone, False, "removed")
+    return gone
 
 
 def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:

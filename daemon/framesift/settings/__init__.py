@@ -23,7 +23,15 @@ from framesift.settings.blocks import (
     UploadSettings,
 )
 from framesift.settings.environment import Environment
-from framesift.settings.loader import load, load_account, load_block, load_device, read_template, secrets
+from framesift.settings.loader import (
+    load,
+    load_account,
+    load_block,
+    load_device,
+    load_stream_names,
+    read_template,
+    secrets,
+)
 from framesift.settings.network import AccountSettings, NetworkSettings
 from framesift.settings.privacy_entry import ListenerEntry, PrivacyEntry
 from framesift.settings.shared_limits import LimitsSettings, RedisSettings
@@ -49,6 +57,7 @@ __all__ = [
     "load_account",
     "load_block",
     "load_device",
+    "load_stream_names",
     "read_template",
     "secrets",
 ]

@@ -50,6 +50,11 @@ def load_device(path: Path, environ: Mapping[str, str]) -> str:
     return _Loader(path, Variables(environ), within="device").device()
 
 
+def load_stream_names(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the cameras' streams, as far as they are written; no secret is read. Raises ConfigError."""
+    return _Loader(path, Variables(environ), within="device").stream_names()
+
+
 def load_account(environ: Mapping[str, str]) -> AccountSettings:
     """The platform's account from the environment alone, for commands without a settings file. Raises ConfigError."""
     variables = Variables(environ)
@@ -122,6 +127,12 @@ class _Loader:
         self._apply_overrides()
         data = {key: value for key, value in self._data.items() if key == "device"}
         return validate(DeviceSettings, data, self._location_of).device
+
+    def stream_names(self) -> tuple[str, ...]:
+        """The names that are written under `streams`."""
+        streams = self._data.get("streams")
+        written = streams if isinstance(streams, list) else []
+        return tuple(str(one["name"]) for one in written if isinstance(one, dict) and "name" in one)
 
     def _apply_overrides(self) -> None:
         """Puts the FRAMESIFT_... variables over the file's values."""

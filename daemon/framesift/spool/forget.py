@@ -82,6 +82,12 @@ def scrub_spool(path: Path, clock: Clock) -> Scrubbed:
         return scrub(connection, path, clock)
 
 
+def are_charged(path: Path, ids: frozenset[str]) -> bool:
+    """Whether quota is still charged for one of these ids. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""
+    with connected(path) as connection:
+        return any(connection.execute("SELECT 1 FROM charge WHERE id = ?", (id,)).fetchone() for id in ids)
+
+
 def set_aside_files(path: Path) -> list[Path]:
     """Files of this spool that were damaged and moved aside, with their logs. They may hold any picture."""
     return sorted(path.parent.glob(f"{path.name}.corrupt-*"))
