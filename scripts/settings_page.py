@@ -114,7 +114,7 @@ def _allowed(key: str, schema: dict[str, Any]) -> str:
     for one in kinds:
         if key.endswith("_bytes") and one.get("type") == "integer":
             texts.append(f"from {_size(one['minimum'])} to {one['maximum'] >> 40}TiB")
-        elif (key.endswith("_bytes") or key == "quiet_after") and one == {"type": "string"}:
+        elif (key.endswith("_bytes") or key == "quiet_after") and one.get("type") == "string":
             continue
         elif len(one.get("enum", [])) > _MOST_WORDS:
             first = ", ".join(map(str, one["enum"][:_MOST_WORDS]))
@@ -122,7 +122,7 @@ def _allowed(key: str, schema: dict[str, Any]) -> str:
         elif one.get("format") == "path":
             texts.append("a path")
         elif one.get("format") == "uri":
-            texts.append("an http:// or https:// address")
+            texts.append("an https:// address (http:// on this machine)")
         elif one.get("type") == "object":
             texts.append("a block")
         else:

@@ -57,7 +57,7 @@ def problems_of(**data: Any) -> tuple[str, ...]:
         ({"address": "ftp"}, 'address: "ftp" is not allowed; it must be a text that matches ^http'),
         (
             {"source": 5},
-            "source: 5 is not allowed; it must be a path or an address that begins with http:// or https://, or null",
+            "source: 5 is not allowed; it must be a path or an https:// address (http:// on this machine), or null",
         ),
         ({"share": 0}, "share: 0 is not allowed; it must be a number above 0"),
         ({"tilte": "x"}, "tilte: unknown key; did you mean title?"),

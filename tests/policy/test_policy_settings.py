@@ -62,7 +62,10 @@ def test_an_address_is_one(address: str) -> None:
         ("http://10.0.0.5/p", ': "http://10.0.0.5/p" must begin with https://'),
         ("http://127.0.0.1.example.com/p", " must begin with https://"),
         ("http://localhost.example.com/p", " must begin with https://"),
-        ("ftp://example.com/p", "it must be the path of a file, an address that begins with https://, or {from: robof"),
+        (
+            "ftp://example.com/p",
+            "it must be the path of a file, an https:// address (http:// on this machine), or {from: robof",
+        ),
         ("file:///etc/policy.json", "it must be the path of a file"),
         ("https://", "it must be the path of a file"),
         ("https:/example.com/p", "it must be the path of a file"),
@@ -102,7 +105,7 @@ def test_no_error_shows_a_credential_of_the_address(address: str) -> None:
 @pytest.mark.parametrize("value", [5, True, None, ["policy.json"], 1.5])
 def test_what_is_neither_a_text_nor_an_object_is_refused_with_what_is_allowed(value: object) -> None:
     assert refused(value).endswith(
-        "is not allowed; it must be the path of a file, an address that begins with https://, or "
+        "is not allowed; it must be the path of a file, an https:// address (http:// on this machine), or "
         "{from: roboflow, project: ...}"
     )
 

@@ -227,6 +227,7 @@ def test_each_variable_that_is_not_set_is_named_with_its_line_and_key(machine: M
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
+        ("${A:${B}}", "${A:...}: a default has no ${"),
         ("${}", "begins no ${NAME}"),
         ("${GATE-1}", "begins no ${NAME}"),
         ("${GATE", "begins no ${NAME}"),
@@ -491,6 +492,10 @@ def test_no_refusal_shows_a_secret(machine: Machine) -> None:
         (
             BASE + "decisions: {thumbnails: true, max_bytes: null}\n",
             "decisions: thumbnails belong to the record, and max_bytes: null keeps none: give it a size",
+        ),
+        (
+            BASE + "spool: {max_bytes: 10}\n",
+            "it must be a whole number from 1048576 to 1125899906842624 or a size such as 2GiB",
         ),
         (BASE + "sede: 5\n", "framesift.yaml:7: sede: unknown key; did you mean seed?"),
         (BASE + "streams\n", "framesift.yaml:8"),

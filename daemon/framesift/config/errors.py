@@ -23,6 +23,7 @@ from framesift.config.schema import (
     HOURS_PATTERN,
     MODEL_ID_PATTERN,
     NAME_PATTERN,
+    SIZE_PATTERN,
     SLUG_PATTERN,
     TAG_PATTERN,
     TEXT_PATTERN,
@@ -54,7 +55,8 @@ _PATTERNS = {
     MODEL_ID_PATTERN: "a project and a version, such as parking/3",
     HOURS_PATTERN: 'two times of day, such as "06:00-22:00", from 00:00 to 24:00',
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
-    ADDRESS_PATTERN: "an address that begins with http:// or https://",
+    ADDRESS_PATTERN: "an https:// address (http:// on this machine)",
+    SIZE_PATTERN: "a size such as 2GiB",
 }
 
 

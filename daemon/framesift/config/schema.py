@@ -13,7 +13,8 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 SLUG_PATTERN = r"^[A-Za-z0-9_-]{1,128}$"
 MODEL_ID_PATTERN = r"^[A-Za-z0-9_-]{1,128}/[A-Za-z0-9_-]{1,128}$"
 FACTORY_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
-ADDRESS_PATTERN = "^https?://"
+SIZE_PATTERN = r"^\s*[0-9]+(\.[0-9]+)?\s*(([KkMmGgTt][Ii]?)?[Bb])?\s*$"
+ADDRESS_PATTERN = r"^(https://|http://([^/]*@)?(localhost|127\.|\[))"
 TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]{1,128}$"
 HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 
@@ -50,7 +51,12 @@ MOST_BYTES = 1 << 50
 def size_schema(least_bytes: int) -> WithJsonSchema:
     """The JSON Schema of a size in bytes. Pydantic's own schema would not allow texts such as "2GiB"."""
     return WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": least_bytes, "maximum": MOST_BYTES}, {"type": "string"}]}
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": least_bytes, "maximum": MOST_BYTES},
+                {"type": "string", "pattern": SIZE_PATTERN},
+            ]
+        }
     )
 
 

@@ -154,6 +154,8 @@ def _fill(node: yaml.ScalarNode, variables: Variables) -> None:
             return "${"
         if default is not None and default.startswith("-"):
             raise ConfigError(f"${{{name}:...}}: the default begins right after the colon, without a -")
+        if default is not None and "${" in default:
+            raise ConfigError(f"${{{name}:...}}: a default has no ${{; write the other variable outside of it")
         variables.referenced |= {name, f"{name}_FILE"}
         known = variables.value(name)
         if known is None and default is None:

@@ -26,7 +26,7 @@ from framesift.config.schema import ADDRESS_PATTERN, MODEL_ID_PATTERN, Slug, Str
 
 _MAX_CHARACTERS = 4096
 _SCHEMES = ("https", "http")
-_ALLOWED = "the path of a file, an address that begins with https://, or {from: roboflow, project: ...}"
+_ALLOWED = "the path of a file, an https:// address (http:// on this machine), or {from: roboflow, project: ...}"
 
 
 @dataclass(frozen=True, repr=False)
