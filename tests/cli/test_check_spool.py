@@ -4,8 +4,11 @@ accepted" is said only where it is so."""
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from framesift.clock.clock import SystemClock
 from framesift.spool import SpoolFull, WhenFull
 from rigs.daemon import framesift, write_configuration
 from rigs.footage import numbered_clip
-from rigs.spools import make_spool, put
+from rigs.spools import make_newer, make_spool, put
 from spool.test_space import picture
 
 TESTS = Path(__file__).parents[1]
@@ -70,6 +73,36 @@ def test_a_disk_without_the_space_that_must_stay_free_fails_before_the_first_run
         assert found.startswith("FAILED"), found
         assert "nothing can be accepted: " in found
         assert "free some disk space, or lower spool.min_free_bytes" in found
+
+
+def test_check_fails_where_a_run_refuses_the_file_and_both_leave_it_as_it_is(tmp_path: Path) -> None:
+    def foreign_database(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE recipes (name TEXT)")
+
+    def newer(path: Path) -> None:
+        fill(path.parent)
+        make_newer(path, 99)
+
+    makers: dict[str, tuple[Callable[[Path], object], str]] = {
+        "text": (lambda path: path.write_text("precious\n"), "is no spool of framesift, and was not changed"),
+        "database": (foreign_database, "is an SQLite database, but no spool of framesift"),
+        "folder": (Path.mkdir, "is a folder, and the spool needs a file of its own"),
+        "newer": (newer, "was written by a newer framesift"),
+    }
+    for name, (make, why) in makers.items():
+        folder = tmp_path / name
+        configure(folder)
+        make(folder / "spool.db")
+        before = {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
+        found = line(folder)
+        assert found.startswith("FAILED"), found
+        assert why in found
+        assert "correct spool.path" in found
+        refused = framesift(folder, "run")
+        assert refused.returncode == 2
+        assert f"{folder}/spool.db {why}" in refused.stderr
+        assert {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()} == before
 
 
 AS_NOBODY = """

@@ -238,6 +238,7 @@ def test_a_salvage_killed_between_two_renames_is_completed(tmp_path: Path, clock
 
 
 def test_two_damages_in_the_same_second_keep_both_files(tmp_path: Path, clock: ManualClock) -> None:
+    filled(tmp_path, clock, 1)
     for _ in range(2):
         (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
         reopened(tmp_path, clock).close()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 from framesift.cli.check_beside_daemon import SpoolHolder
 from framesift.cli.disk_space import format_gib
 from framesift.cli.probes import Finding
 from framesift.settings import Settings, SpoolSettings
-from framesift.spool import database, space
+from framesift.spool import SpoolTooNew, SpoolUnusable, database, file_format, space
+from framesift.spool.disk_errors import STORAGE_ERRORS
 from framesift.spool.disk_reserve import free_bytes
 from framesift.spool.page_file import PAGE_BYTES
 from framesift.spool.write_obstacles import nearest_existing, write_obstacle
@@ -27,6 +29,10 @@ def spool_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]
     obstacle = write_obstacle(folder, spool.path, *files)
     if obstacle is not None:
         yield Finding("spool", False, obstacle.what, obstacle.advice)
+        return
+    refusal = _refusal(spool.path)
+    if refusal is not None:
+        yield Finding("spool", False, refusal, "correct spool.path: framesift does not start with this file")
         return
     room_bytes = free_bytes(nearest_existing(folder))
     text = f"{format_gib(room_bytes)} free at {nearest_existing(folder)}"
@@ -46,6 +52,18 @@ def spool_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]
         yield Finding("spool", None, text, advice)
     else:
         yield Finding("spool", True, text)
+
+
+def _refusal(path: Path) -> str | None:
+    """Why a run would refuse to start with this file; None if it would not."""
+    # What can't be read, a run repairs or moves aside.
+    with contextlib.suppress(*STORAGE_ERRORS):
+        try:
+            file_format.refuse_foreign(path)
+            file_format.check_format(path)
+        except (SpoolUnusable, SpoolTooNew) as error:
+            return str(error)
+    return None
 
 
 def _no_room(spool: SpoolSettings, room_bytes: int) -> str | None:

@@ -107,6 +107,7 @@ def connected(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection of a second process to a spool of this format. Raises SpoolUnusable, SpoolTooNew, SpoolBroken."""
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
+    file_format.refuse_foreign(path)
     kept_descriptors.hold(path)
     try:
         version = file_format.check_format(path)

@@ -67,6 +67,7 @@ def downgrade(path: Path, clock: Clock) -> DowngradeResult:
     """
     if not path.is_file():
         raise SpoolUnusable(f"{path}: there is no spool")
+    file_format.refuse_foreign(path)
     try:
         with _locked(path, clock):
             version = file_format.check_format(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
@@ -11,11 +12,12 @@ from pathlib import Path
 from framesift.limits import local
 from framesift.spool import header, kept_descriptors, layout, schema
 from framesift.spool.database import PERMISSION_ERRORS, refuse_link, sibling_path, unusable
-from framesift.spool.disk_errors import Malformed
+from framesift.spool.disk_errors import Malformed, is_damage
 from framesift.spool.disk_reserve import DiskReserve
 from framesift.spool.page_file import HEADER_BYTES, PageFile
 from framesift.spool.records import SpoolTooNew, SpoolUnusable
 
+_BLOCK_BYTES = 1 << 20
 _TABLES_OF_1 = {"datapoint", "image", "charge", "tally"}
 
 
@@ -54,6 +56,54 @@ def check_format(path: Path) -> int:
     if said.application == schema.APPLICATION_ID and not said.is_whole:
         raise Malformed("the file's header")
     return _check_tables(path)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises SpoolUnusable, SpoolTooNew if the path names something that is no spool, and no damaged one either.
+
+    To be called before the spool is locked: only until then does a lock file show that there has been a spool. Changes
+    nothing. What can't be read at this moment is left to `check_format`.
+    """
+    refuse_link(path)
+    with contextlib.suppress(OSError):
+        if path.exists() and not path.is_file():
+            what = "is a folder" if path.is_dir() else "is no ordinary file"
+            raise SpoolUnusable(f"{path} {what}, and the spool needs a file of its own: let spool.path name one")
+        if not _has_content(path) or header.read(path).application == schema.APPLICATION_ID:
+            return
+        if sibling_path(path, ".lock").exists() or DiskReserve(path).exists():
+            return  # whatever became of its content
+        with kept_descriptors.holding(path) as descriptor:
+            begin = os.pread(descriptor, HEADER_BYTES, 0)
+            is_blank = _is_blank(descriptor)
+        if is_blank or (len(begin) < HEADER_BYTES and header.MAGIC.startswith(begin[: len(header.MAGIC)])):
+            return  # nothing is lost with it
+        if begin.startswith(header.MAGIC) and _is_readable_spool(path):
+            return
+        if _format_in(path) is None:
+            raise SpoolUnusable(
+                f"{path} is no spool of framesift, and was not changed: give the spool a path of its own (if it was a "
+                "spool, move the file away, and `framesift spool recover FILE` takes back what can be read)"
+            )
+
+
+def _is_readable_spool(path: Path) -> bool:
+    """Whether SQLite can read the list of tables, and it is that of a spool. Raises SpoolUnusable, SpoolTooNew."""
+    try:
+        _check_tables(path)
+    except sqlite3.Error as error:
+        return not is_damage(error)  # another process may have it locked
+    return True
+
+
+def _is_blank(descriptor: int) -> bool:
+    """Whether there is nothing in the file but what a power cut or worn flash leaves: zeros, or bytes of 255."""
+    at = 0
+    while block := os.pread(descriptor, _BLOCK_BYTES, at):
+        if block.strip(b"\0\xff"):
+            return False
+        at += len(block)
+    return True
 
 
 def _has_content(path: Path) -> bool:
@@ -100,10 +150,14 @@ def format_of(tables: Collection[str]) -> int | None:
 
 def repair_header(path: Path) -> bool:
     """Puts the header of a spool right. Returns whether anything was wrong with it. Raises OSError."""
+    format = _format_in(path)
+    return format is not None and format <= schema.VERSION and header.repair(path, format)
+
+
+def _format_in(path: Path) -> int | None:
+    """The format that the pages themselves show, whatever the header says; None if they show none."""
     with contextlib.closing(PageFile(path)) as file:
         format = format_of(header.master_roots(file))
         # First the tables: one that was made an older one has the identity of this format on its free pages.
         found = None if format in (1, 2) else header.identity_of(file)
-    if found is not None:
-        format = found.identity.format
-    return format is not None and format <= schema.VERSION and header.repair(path, format)
+    return format if found is None else found.identity.format

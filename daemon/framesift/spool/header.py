@@ -20,9 +20,10 @@ from framesift.spool.identity import FoundIdentity
 from framesift.spool.page_file import HEADER_BYTES, PageFile
 from framesift.spool.table_shapes import new_file
 
+MAGIC = b"SQLite format 3\0"  # of every SQLite file
 # By offset: the bytes that are equal in each spool.
 _CONSTANT = {
-    0: b"SQLite format 3\0",
+    0: MAGIC,
     20: bytes((0, 64, 32, 32)),  # no reserved bytes, and values that are constant in SQLite
     44: bytes((0, 0, 0, 4)),
     48: bytes(8),  # no size of the cache, no auto-vacuum

@@ -82,7 +82,8 @@ class SpoolFile:
         self._pruned_s = self._verified_s = self.clock.monotonic()
 
     def lock(self) -> None:
-        """Locks the spool for this process. Raises SpoolInUse, SpoolUnusable, SpoolBroken."""
+        """Locks the spool for this process. Raises SpoolInUse, SpoolUnusable, SpoolTooNew, SpoolBroken."""
+        file_format.refuse_foreign(self.path)
         for _ in range(2):
             try:
                 self._lock = database.acquire_lock(self.path, self.clock, self.stop)
