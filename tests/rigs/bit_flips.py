@@ -137,7 +137,7 @@ def build(folder: Path, number: int = 200, *, seed: int = 1, most_bytes: int = 6
         spool.close()
     folder.mkdir()
     for file in home.glob("spool.db*"):
-        if file.name in ("spool.db", "spool.db-wal"):
+        if file.name in ("spool.db", "spool.db-wal", "spool.db.lock"):  # a daemon leaves its lock for good
             shutil.copy(file, folder)
     if log:
         spool.close()

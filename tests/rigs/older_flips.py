@@ -20,6 +20,7 @@ def build_older(folder: Path, format: int, number: int, *, most_bytes: int = 300
     """A new file of the older format, with the rows of a spool that was made one of format 2."""
     made = build_downgraded(folder.with_name(f"{folder.name}-made"), number, most_bytes=most_bytes)
     folder.mkdir()
+    (folder / "spool.db.lock").touch()
     with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as new:
         new.executescript(format_2.TABLES if format == 2 else SQL_OF_1.read_text())
         new.execute("PRAGMA journal_mode = WAL")
@@ -44,6 +45,6 @@ def build_downgraded(folder: Path, number: int, *, most_bytes: int = 3000) -> Bu
     made = flips.build(folder, number, most_bytes=most_bytes)
     downgrade(folder / "spool.db", ManualClock())
     for file in folder.iterdir():
-        if file.name != "spool.db":
+        if file.name not in ("spool.db", "spool.db.lock"):
             file.unlink()
     return dataclasses.replace(made, has_checksums=False)
