@@ -105,6 +105,19 @@ def test_check_fails_where_a_run_refuses_the_file_and_both_leave_it_as_it_is(tmp
         assert {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(("path", "named"), [("clip.txt", "/clip.txt"), ("/proc/framesift", "/proc")])
+def test_what_can_be_no_folder_fails_for_the_sink_and_for_the_decision_record(
+    tmp_path: Path, path: str, named: str
+) -> None:
+    configure(tmp_path)
+    (tmp_path / "clip.txt").write_text("precious")
+    variables: dict[str, Any] = {**WIDE, "FRAMESIFT_SINK__PATH": path, "FRAMESIFT_DECISIONS__PATH": path}
+    found = framesift(tmp_path, "check", **variables).stdout
+    for subject in ("sink folder", "decisions"):
+        assert line_of(found, subject).startswith("FAILED"), found
+        assert named in line_of(found, subject)
+
+
 AS_NOBODY = """
 import os, sys
 from pathlib import Path

@@ -29,7 +29,7 @@ from framesift.cli.check_ports import port_findings
 from framesift.cli.check_privacy import detector_finding, privacy_findings
 from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.cli.check_snapshots import snapshot_findings
-from framesift.cli.check_spool import spool_findings
+from framesift.cli.check_spool import decision_findings, spool_findings
 from framesift.cli.collected_text import collected_text
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
@@ -151,6 +151,7 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     connections.close()
     yield from probe("ports", port_findings(settings, holder))
     yield from probe("spool", spool_findings(settings, holder))
+    yield from probe("decisions", decision_findings(settings))
     for used in () if busy else (*models, *detectors):
         yield from probe(used.use.name, _close(used.model))
 

@@ -54,6 +54,18 @@ def spool_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]
         yield Finding("spool", True, text)
 
 
+def decision_findings(settings: Settings) -> Iterator[Finding]:
+    """Says where the folder of the decision record can't be one. Beside the spool, the spool's finding says so."""
+    decisions = settings.decisions
+    folder = decisions.folder(settings.spool.path)
+    if decisions.max_bytes is None or (decisions.path is None and not folder.exists()):
+        return
+    obstacle = write_obstacle(folder)
+    if obstacle is not None:
+        what = f"nothing can be kept in {folder}: {obstacle.what}"
+        yield Finding("decisions", False, what, f"{obstacle.advice} (decisions.path)")
+
+
 def _refusal(path: Path) -> str | None:
     """Why a run would refuse to start with this file; None if it would not."""
     # What can't be read, a run repairs or moves aside.

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
+from framesift.config.paths import LocalPath
 from framesift.config.schema import FACTORY_PATTERN
 
 # The version of the interface for outside code. It grows only when code that was written for it must change.
@@ -43,7 +44,7 @@ FactoryOptions = Annotated[
     Field(description="The keyword arguments of the factory.", examples=[{"weights": "yolo11n.pt"}]),
 ]
 FactoryPath = Annotated[
-    Path | None, Field(description="A folder from which the module is imported first.", examples=["."])
+    LocalPath | None, Field(description="A folder from which the module is imported first.", examples=["."])
 ]
 
 

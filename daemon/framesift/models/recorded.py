@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from framesift.config.paths import LocalPath
 from framesift.config.schema import StrictModel
 from framesift.frame import Frame
 from framesift.models.git_lfs import git_lfs_problem
@@ -35,7 +36,7 @@ class RecordedSettings(StrictModel):
 
     type: Annotated[Literal["recorded"], Field(description="Predictions of a file.")]
     path: Annotated[
-        Path, Field(description="The file, in JSON lines, as of `run --record`.", examples=["predictions.jsonl"])
+        LocalPath, Field(description="The file, in JSON lines, as of `run --record`.", examples=["predictions.jsonl"])
     ]
     task: Annotated[
         Task | None, Field(description="Needed if the lines do not tell; an empty list of objects tells little.")

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from framesift.config.addresses import address_hint
 from framesift.config.errors import format_value
 from framesift.config.network import is_loopback
+from framesift.config.paths import LocalPath
 from framesift.config.redact import is_malformed_address, path_tokens, redact_url
 from framesift.config.schema import ADDRESS_PATTERN, MODEL_ID_PATTERN, Slug, StrictModel
 
@@ -145,7 +146,7 @@ class _AnyOf:
 
 
 PolicySettings = Annotated[
-    Annotated[Path, BeforeValidator(_text), Tag("path")]
+    Annotated[LocalPath, BeforeValidator(_text), Tag("path")]
     | Annotated[UrlPolicySettings, Tag("url")]
     | Annotated[RoboflowPolicySettings, Tag("roboflow")],
     Discriminator(_kind),

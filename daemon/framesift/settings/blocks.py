@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
+from framesift.config.paths import LocalPath
 from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_duration, parse_size, size_schema
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
@@ -35,7 +36,9 @@ def _default_device() -> str:
 class SpoolSettings(StrictModel):
     """The block `spool`: the durable queue on disk."""
 
-    path: Annotated[Path, Field(description="The SQLite file; SQLite makes more files beside it.")] = Path("spool.db")
+    path: Annotated[LocalPath, Field(description="The SQLite file; SQLite makes more files beside it.")] = Path(
+        "spool.db"
+    )
     max_bytes: Annotated[
         int,
         Field(ge=1 << 20, le=MOST_BYTES, description='The maximum size of the spool, as "2GiB" or in bytes.'),
@@ -63,7 +66,7 @@ class DecisionSettings(StrictModel):
     """The block `decisions`: the record of why frames were accepted, held or refused."""
 
     path: Annotated[
-        Path | None, Field(description="Its folder; null: beside the spool.", examples=["/data/decisions"])
+        LocalPath | None, Field(description="Its folder; null: beside the spool.", examples=["/data/decisions"])
     ] = None
     max_bytes: Annotated[
         Annotated[int, Field(ge=1 << 20, le=MOST_BYTES), BeforeValidator(parse_size), size_schema(1 << 20)] | None,

@@ -24,6 +24,7 @@ from framesift.settings.blocks import DeviceSettings, Settings
 from framesift.settings.deprecated_keys import Deprecations
 from framesift.settings.environment import Environment
 from framesift.settings.network import AccountSettings
+from framesift.settings.path_clash import clash_with_spool
 from framesift.streams import StreamSettings
 
 _TAGS = "ACTIVE_LEARNING_TAGS"
@@ -109,6 +110,9 @@ class _Loader:
         except ValidationError as error:
             raise explain(error, self._location_of, Settings, self._data, self._deprecations.as_written) from None
         settings = _absolute(settings, self._base)
+        clash = clash_with_spool(settings, self._file)
+        if clash is not None:
+            raise ConfigError(f"{self._location_of(('spool', 'path'))}: {clash}")
         settings._file = self._file
         settings._deprecations = self._deprecations.found
         settings._secret_values = tuple(sorted(self._variables.secrets))

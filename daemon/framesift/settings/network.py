@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from framesift.config.network import ApiKey, is_loopback, split_server_url
+from framesift.config.paths import LocalPath
 from framesift.config.schema import StrictModel
 
 DEFAULT_API_URL = "https://api.roboflow.com"
@@ -66,7 +66,7 @@ class AccountSettings(StrictModel):
 class NetworkSettings(StrictModel):
     """The block `network`: for all outgoing HTTP. The environment's proxy variables are not read."""
 
-    ca_file: Path | None = Field(
+    ca_file: LocalPath | None = Field(
         None,
         description="A file of certificates (PEM) that are trusted instead of the public authorities'.",
         examples=["ca.pem"],

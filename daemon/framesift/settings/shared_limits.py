@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from framesift.config.network import split_server_url
+from framesift.config.paths import LocalPath
 from framesift.config.schema import Fraction, Name, StrictModel
 from framesift.limits.shared.server import RedisAddress
 
@@ -51,7 +51,7 @@ class RedisSettings(StrictModel):
         description="The password. Use rediss:// unless the server is on this machine or in a trusted network.",
         examples=["${REDIS_PASSWORD}"],
     )
-    ca_file: Path | None = Field(
+    ca_file: LocalPath | None = Field(
         None,
         description="A file of certificates (PEM) that are trusted instead of the public authorities'.",
         examples=["redis.pem"],

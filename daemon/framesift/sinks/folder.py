@@ -17,6 +17,7 @@ import errno
 import fcntl
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -27,6 +28,7 @@ from typing import Annotated, ClassVar, Literal, cast
 from pydantic import BeforeValidator, Field
 
 from framesift.atomic_files import create_file, is_shared, make_folder, safe_name, write_atomically
+from framesift.config.paths import LocalPath
 from framesift.config.schema import MOST_BYTES, parse_size, size_schema
 from framesift.datapoint import Selection
 from framesift.prediction.prediction import Detections
@@ -95,7 +97,7 @@ class FolderSinkSettings(CommonSinkSettings):
 
     type: Annotated[Literal["folder"], Field(description="A folder on this machine.")]
     path: Annotated[
-        Path, Field(description="The folder; it is created if it does not exist.", examples=["./collected"])
+        LocalPath, Field(description="The folder; it is created if it does not exist.", examples=["./collected"])
     ]
     max_bytes: Annotated[
         Annotated[
@@ -285,6 +287,10 @@ class FolderSink:
             return f"{existing}: is not a folder"
         if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
             return f"{existing}: user {os.geteuid()} may not create a folder in it"
+        try:  # some file systems, such as /proc, let nobody make a folder
+            Path(tempfile.mkdtemp(prefix=".write-test-", dir=existing)).rmdir()
+        except OSError as error:
+            return f"{existing}: no folder can be made in it: {error.strerror}"
         return None
 
     def _write(self, delivery: Delivery, now_s: float) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from framesift.config.paths import LocalPath
 from framesift.config.schema import Name, StrictModel, Tag
 from framesift.streams.snapshots.snapshot_settings import SnapshotSettings
 
@@ -44,7 +44,7 @@ class StreamFields(StrictModel):
         Field(description="Of RTSP's pictures; null: TCP, or UDP where the camera does not offer TCP."),
     ] = None
     ca_file: Annotated[
-        Path | None,
+        LocalPath | None,
         Field(
             description="For rtsps:// and https://: certificates (PEM) that are trusted instead of the public "
             "authorities'.",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from framesift.config.paths import LocalPath
 from framesift.config.schema import Fraction, StrictModel, Tag
 from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH
 
@@ -87,7 +87,7 @@ class OnnxSettings(StrictModel):
     """
 
     type: Annotated[Literal["onnx"], Field(description="A network in an ONNX file.")]
-    path: Annotated[Path, Field(description="The file.", examples=["detector.onnx"])]
+    path: Annotated[LocalPath, Field(description="The file.", examples=["detector.onnx"])]
     family: Annotated[
         Family, Field(description="How its outputs are read; auto: recognized by their shapes and the metadata.")
     ] = Family.AUTO
@@ -135,7 +135,7 @@ class OnnxSettings(StrictModel):
         Field(description="The names by class id, or coco for COCO's.", examples=[["car", "truck"]]),
     ] = None
     class_names_file: Annotated[
-        Path | None,
+        LocalPath | None,
         Field(description="In place of class_names: one a line, or a YOLO dataset's YAML.", examples=["data.yaml"]),
     ] = None
     keypoint_names: Annotated[
