@@ -109,7 +109,7 @@ ALLOWED: dict[str, set[str]] = {
         "streams",
     },
     "upload": {"clock", "backoff", "prediction", "limits", "sinks", "spool"},
-    "page": {"coverage", "decisions", "telemetry", "prediction", "limits", "spool", "sinks", "status"},
+    "page": {"config", "coverage", "decisions", "telemetry", "prediction", "limits", "spool", "sinks", "status"},
     "status": {"atomic_files", "config", "processes", "telemetry"},
     "extend": {"config", "frame", "prediction", "strategies", "sinks"},
     "estimation": {"prediction", "strategies", "sinks", "policy"},

@@ -17,7 +17,7 @@ from framesift.page.gallery_view import STATES, GalleryNames, gallery_view
 from framesift.page.pace import PaceMeter
 from framesift.page.pictures import GalleryPage, PageChoice, PageDatapoint, PagePlace
 from framesift.page.streams_view import hour_strip, stream_views
-from framesift.page.words import bytes_text, duration_text
+from framesift.page.words import duration_text
 from framesift.telemetry import (
     ComponentHealth,
     Condition,
@@ -225,10 +225,3 @@ def test_a_held_frame_that_was_refused_is_no_datapoint_whose_picture_has_left() 
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration_text(seconds) == said
-
-
-@pytest.mark.parametrize(
-    ("size", "said"), [(5, "5 bytes"), (1536, "1.5 KiB"), (150 << 20, "150 MiB"), (3 << 30, "3.0 GiB")]
-)
-def test_sizes(size: int, said: str) -> None:
-    assert bytes_text(size) == said

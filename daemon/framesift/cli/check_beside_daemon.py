@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from framesift.cli.disk_space import format_gib
 from framesift.cli.probes import Finding
 from framesift.cli.running_daemon import DaemonUnreachable, RunningDaemon, query_daemon
+from framesift.config.byte_sizes import bytes_text
 from framesift.processes import UNKNOWN_PROCESS, lock_holder
 from framesift.settings import Settings, StreamEntry
 from framesift.spool import database as file
@@ -107,7 +107,7 @@ def _held_folder(folder: Path, holder: SpoolHolder) -> Iterator[Finding]:
     if obstacle is not None:
         yield Finding("sink folder", False, obstacle.what, obstacle.advice)
         return
-    room = f"{format_gib(free_bytes(folder))} free"
+    room = f"{bytes_text(free_bytes(folder))} free"
     if holder.daemon is None:
         yield Finding("sink folder", None, f"{holder.description} holds it; {room}")
         return

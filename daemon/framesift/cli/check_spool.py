@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from framesift.cli.check_beside_daemon import SpoolHolder
-from framesift.cli.disk_space import format_gib
 from framesift.cli.probes import Finding
+from framesift.config.byte_sizes import bytes_text
 from framesift.settings import Settings, SpoolSettings
 from framesift.spool import SpoolTooNew, SpoolUnusable, database, file_format, space
 from framesift.spool.disk_errors import STORAGE_ERRORS
@@ -35,7 +35,7 @@ def spool_findings(settings: Settings, holder: SpoolHolder) -> Iterator[Finding]
         yield Finding("spool", False, refusal, "correct spool.path: framesift does not start with this file")
         return
     room_bytes = free_bytes(nearest_existing(folder))
-    text = f"{format_gib(room_bytes)} free at {nearest_existing(folder)}"
+    text = f"{bytes_text(room_bytes)} free at {nearest_existing(folder)}"
     why = _no_room(spool, room_bytes)
     component = None if holder.daemon is None else holder.daemon.component("spool")
     if component is not None and component.condition == "failed":

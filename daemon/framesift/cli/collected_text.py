@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from framesift.cli.disk_space import format_gib
+from framesift.config.byte_sizes import bytes_text
 
 
 def collected_text(collected: dict[str, Any], now_s: float) -> str:
     """What a sink with bounds keeps, and its bounds. now_s: Unix time."""
     size = collected["size_bytes"]
     text = f"{collected['pictures']} picture(s), "
-    text += "being measured" if size is None else format_gib(size)
+    text += "being measured" if size is None else bytes_text(size)
     if collected["max_bytes"] is not None:
-        text += f" of {format_gib(collected['max_bytes'])}"
+        text += f" of {bytes_text(collected['max_bytes'])}"
     if collected["oldest_s"] is not None:
         text += f", the oldest {max(0.0, now_s - collected['oldest_s']) / 86400:.1f} days"
     if collected["max_age_s"] is not None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from framesift.cli.console import ConfigOption, check_output, escape_text, fail, noun, out, print_note, to_json_text
 from framesift.cli.footage import open_footage, progress, read_policies
+from framesift.config.byte_sizes import bytes_text
 
 if TYPE_CHECKING:
     from framesift.cli.footage import OpenFootage
@@ -136,12 +137,10 @@ def _print_strategies(of: Figures) -> None:
 
 def _lines(of: Figures) -> list[tuple[str, str]]:
     """The rest in words: a name and a sentence each."""
-    from framesift.simulation.report import bytes_words
-
     refused = ", ".join(f"{count} {reason}" for reason, count in of["refused"].items())
     held = f"; {of['held_at_the_end']} still held at the end" if of["held_at_the_end"] else ""
     about = "about " if of["bytes_are_estimated"] else ""
-    size = "" if of["bytes_a_day"] is None else f", {about}{bytes_words(of['bytes_a_day'])}"
+    size = "" if of["bytes_a_day"] is None else f", {about}{bytes_text(of['bytes_a_day'])}"
     minutes, boxes = of["labelling_minutes_a_day"], of["boxes"]
     found = [
         ("not accepted", f"{refused or 'nothing'}{held}"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import tzinfo
 
+from framesift.config.byte_sizes import bytes_text
 from framesift.limits import Window, window_end, window_start
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import SpoolPace
-from framesift.page.words import bytes_text, clock_text, duration_text
+from framesift.page.words import clock_text, duration_text
 from framesift.telemetry import Condition, QuotaUse, SpoolNumbers, StatusReport
 
 _GRANTERS = {

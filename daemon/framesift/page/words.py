@@ -7,15 +7,6 @@ from datetime import datetime, tzinfo
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
 
 
-def bytes_text(size: float) -> str:
-    """A size in bytes, such as "1.5 GiB"."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 def duration_text(seconds: float) -> str:
     """A duration, such as "3 min"; the largest unit that fits, and below ten of it the next one too."""
     seconds = max(0.0, seconds)

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from framesift.config.byte_sizes import bytes_text
 from framesift.prediction.prediction import Classification, Detections, MultiLabel, Prediction
 from framesift.simulation.contact_pictures import ContactPicture, Place, shown
 from framesift.simulation.figures import limit_words
@@ -97,21 +98,12 @@ def _big(figures: Mapping[str, Any]) -> str:
     about = "about " if figures["bytes_are_estimated"] else ""
     cells = {
         "images a day": f"{round(figures['images_a_day'], 1):,}",
-        "a day on the disk": "?" if size is None else f"{about}{bytes_words(size)}",
+        "a day on the disk": "?" if size is None else f"{about}{bytes_text(size)}",
         f"labelling a day, {figures['boxes']:,} boxes in all": f"{figures['labelling_minutes_a_day']:,} min",
         "look like another one": "?" if alike is None else f"{100 * alike['near_share']:.0f} %",
     }
     shown_cells = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in cells.items())
     return f'<dl class="big">{shown_cells}</dl>'
-
-
-def bytes_words(size: float) -> str:
-    """A number of bytes as people read it."""
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return ""
 
 
 def _strategies(figures: Mapping[str, Any]) -> str:
