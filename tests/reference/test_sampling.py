@@ -229,8 +229,6 @@ CLASSES = [
     yes("the top class is selected", of_classes("cat"), CAT_LABEL),
     no("the top class is not selected", of_classes("dog"), one_label("cat", 0.9, ("dog", 0.8))),
     *[yes(f"a fraction is always near enough, as {c}", of_classes("cat"), one_label("cat", c)) for c in (0, 0.01, 1)],
-    no("a confidence of 1.5 is too far from a half", of_classes("cat"), one_label("cat", 1.5)),
-    yes("a confidence just below 1.5 is not", of_classes("cat"), one_label("cat", 1.4999999999999998)),
     yes("any predicted class of many is selected", of_classes("dog"), many_labels(("dog", 0.9), predicted=("dog",))),
     no("a class of many that was not predicted is not selected", of_classes("dog"), many_labels(("dog", 0.9))),
     no("an empty list selects no class", of_classes(), CAT_LABEL),
@@ -263,8 +261,6 @@ NUMBER = [
     no("at the upper of both bounds", counted(more_than=1, less_than=3), many(3)),
     no("between neighbours there is no number", counted(more_than=2, less_than=3), many(3)),
     yes("every fraction counts, 0 and 1 too", counted(more_than=1), found(("cat", 0.0), ("cat", 1.0))),
-    no("a confidence of 1.5 does not count", counted(more_than=0), many(1, 1.5)),
-    yes("a confidence just below 1.5 counts", counted(more_than=0), many(1, 1.4999999999999998)),
     no("only allowed classes count", counted(more_than=0, selected_class_names=["dog"]), CAT),
     yes("allowed classes count", counted(more_than=0, selected_class_names=["cat"]), CAT),
     yes("null allows all classes", counted(more_than=0, selected_class_names=None), CAT),
@@ -346,7 +342,7 @@ def near_enough(
     )
 
 
-CONFIDENCE = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 0.75, 1.0, 1.5, 2.0]) | st.floats(0, 2)
+CONFIDENCE = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.7, 0.75, 1.0]) | st.floats(0, 1)
 CLASS = st.sampled_from(["cat", "dog", "fox"])
 SCORES = st.lists(st.tuples(CLASS, CONFIDENCE), max_size=5)
 NAMES = st.none() | st.lists(CLASS, max_size=3)

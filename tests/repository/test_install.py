@@ -44,7 +44,7 @@ def installed(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(sources: Path, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     environment |= {"PYTHONPATH": sysconfig.get_path("purelib"), **variables}
     return subprocess.run(
         ["make", f"PYTHON={sys.executable}", target],

@@ -94,13 +94,14 @@ def test_streams_that_share_a_limit_share_it_in_the_order_of_their_times_in_ever
         (START, {"streams": [{"name": "gate", "source": "./", "watch": True}]}, "streams[0].watch: pictures that"),
         (START, {"listeners": [{"listen": "127.0.0.1:0"}]}, "listeners: their clients"),
         (START, {"limits": {"redis": {"url": "redis://127.0.0.1:1"}}}, "limits.redis: the other devices"),
-        (START, {"spool": {"path": "policy.json"}}, "policy.json exists already"),
+        (START, {"spool": {"path": "old.db"}}, "old.db exists already"),
     ],
 )
 def test_what_has_no_media_time_is_refused_with_the_place(
     words: tuple[str, ...], settings: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     sparse_clip(tmp_path / "clip.mp4", [0.0, 1.0])
+    (tmp_path / "old.db").touch()
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mp4"}], **settings})
     done = framesift(tmp_path, "run", *words)
     assert done.returncode == 2

@@ -24,7 +24,6 @@ import typer
 
 from framesift import __version__
 from framesift.atomic_files import create_file
-from framesift.cli.bundle_redaction import BundleRedaction
 from framesift.cli.console import ConfigOption, check_output, err, escape_text, fail, out, to_json_text
 
 if TYPE_CHECKING:
@@ -101,6 +100,7 @@ class _Bundle:
 
     def __init__(self, config: Path | None, log: Path | None) -> None:
         from framesift import settings
+        from framesift.cli.bundle_redaction import BundleRedaction
         from framesift.config.errors import ConfigError
 
         self.missing: dict[str, str] = {}
