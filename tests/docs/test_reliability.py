@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+
 from rigs.seeded_faults.table import FAULTS
 from rigs.soak.published import deaths_table, faults_table, soak_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+SOAKS = ("soak", "soak-1")  # the present one, and the first one
 
 
 def rows() -> list[list[str]]:
@@ -38,13 +41,15 @@ def summary(name: str) -> dict[str, Any]:
 
 
 def test_the_tables_of_the_soak_and_of_the_deaths_are_made_of_their_figures() -> None:
-    assert section("soak") == f"{soak_table(summary('soak'))}\n{faults_table(summary('soak'))}"
+    for name in SOAKS:
+        assert section(name) == f"{soak_table(summary(name))}\n{faults_table(summary(name))}"
     assert section("deaths") == deaths_table(summary("deaths"))
 
 
-def test_the_page_shows_the_drawing_of_the_soak() -> None:
-    assert "(reliability/soak.svg)" in PAGE.read_text(encoding="utf-8")
-    drawing = ElementTree.fromstring((PAGE.with_suffix("") / "soak.svg").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", SOAKS)
+def test_the_page_shows_the_drawing_of_each_soak(name: str) -> None:
+    assert f"(reliability/{name}.svg)" in PAGE.read_text(encoding="utf-8")
+    drawing = ElementTree.fromstring((PAGE.with_suffix("") / f"{name}.svg").read_text(encoding="utf-8"))
     assert len(drawing.findall("{http://www.w3.org/2000/svg}polyline")) == 7
 
 
