@@ -21,9 +21,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps -r
 
-# More than cores: most of the tests' time is waiting for cameras, deadlines and disks (six use 1.3 of two cores). Each
-# has half a GiB of memory, and reads all tests for itself, in 5 s.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? 2 * n : n + 8)))
+# More than cores: most of the tests' time is waiting for cameras, deadlines and disks (four use 1.2 of two cores). Each
+# has half a GiB of memory, and reads all tests for itself, in 5 to 8 s. Ten on two cores were no faster than six.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? 2 * n : 3 * n)))
 HOURS ?= 8
 # Hundreds of tests start a process; without bytecode on the disk each would compile all of framesift anew.
 unexport PYTHONDONTWRITEBYTECODE
