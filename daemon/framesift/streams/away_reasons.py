@@ -141,7 +141,8 @@ _TEXTS = {
     ),
     AwayReason.ENGINE: (
         "its engine can't read it",
-        "install PyAV (`pip install av`) and leave `engine` out, or set it to another engine",
+        "a pipeline: correct its text, or install the GStreamer plugin that has the element (`gst-inspect-1.0 ELEMENT` "
+        "says whether it is there); else install PyAV (`pip install av`) and leave `engine` out",
     ),
     AwayReason.NO_READER: (
         "no reader process can be started",
