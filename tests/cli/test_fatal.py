@@ -13,6 +13,7 @@ from typing import Any
 
 from rigs.daemon import Daemon, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
+from rigs.terminals import read_terminal
 
 CLIP = {"name": "gate", "source": "clip.mp4", "loop": True}
 
@@ -84,14 +85,15 @@ def test_a_clean_end_is_no_failure(tmp_path: Path) -> None:
 
 def test_in_a_terminal_the_message_is_said_once(tmp_path: Path) -> None:
     write_configuration(tmp_path, {"nonsense": 1})
-    terminal, end = pty.openpty()
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "framesift", "run"], cwd=tmp_path, stdout=end, stderr=end, timeout=60.0, check=False
-        )
-        said = os.read(terminal, 65536).decode()
-    finally:
-        os.close(terminal)
-        os.close(end)
+    ours, theirs = pty.openpty()
+    ended = subprocess.run(
+        [sys.executable, "-m", "framesift", "run"],
+        cwd=tmp_path,
+        stdout=theirs,
+        stderr=theirs,
+        timeout=60.0,
+        check=False,
+    )
+    os.close(theirs)
     assert ended.returncode == 2
-    assert said.count("nonsense: unknown key") == 1
+    assert read_terminal(ours).count("nonsense: unknown key") == 1

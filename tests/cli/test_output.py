@@ -14,6 +14,7 @@ import pytest
 
 from rigs.daemon import Daemon, framesift, write_configuration
 from rigs.footage import numbered_clip
+from rigs.terminals import read_terminal
 
 LONG = "a-name-of-sixty-characters-for-a-stream-that-wraps-on-a-screen"
 
@@ -101,14 +102,8 @@ def test_a_terminal_gets_lines_of_its_own_width(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=variables, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL
     ) as process:
         os.close(theirs)
-        shown = b""
-        try:
-            while more := os.read(mine, 4096):
-                shown += more
-        except OSError:  # Linux: the other end is closed
-            pass
+        shown = read_terminal(mine)
         process.wait(60)
-    os.close(mine)
-    assert b"\x1b[" in shown
-    text = shown.decode().replace("\r", "")
+    assert "\x1b[" in shown
+    text = shown.replace("\r", "")
     assert LONG not in text  # it is folded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,15 +15,7 @@ from framesift.settings import load
 from framesift.telemetry import Telemetry
 from rigs.daemon import write_configuration
 from rigs.listeners import Style
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[TextIO, int]]:
-    """A terminal, to write to, and the descriptor from which its lines are read."""
-    reading, writing = os.openpty()
-    with os.fdopen(writing, "w") as out:
-        yield out, reading
-    os.close(reading)
+from rigs.terminals import read_terminal
 
 
 def lines(folder: Path, out: TextIO, **stream: Any) -> None:
@@ -42,22 +33,21 @@ def lines(folder: Path, out: TextIO, **stream: Any) -> None:
     telemetry.close()
 
 
-def test_frames_and_their_speed_are_said_every_few_seconds(tmp_path: Path, terminal: tuple[TextIO, int]) -> None:
-    out, reading = terminal
-    lines(tmp_path, out)
-    told = os.read(reading, 4096).decode().splitlines()
+def lines_on_a_terminal(folder: Path, **stream: Any) -> list[str]:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as out:
+        lines(folder, out, **stream)
+    return read_terminal(ours).splitlines()
+
+
+def test_frames_and_their_speed_are_said_every_few_seconds(tmp_path: Path) -> None:
+    told = lines_on_a_terminal(tmp_path)
     assert told == [f"framesift: {count} frames read, 2 a second; 0 accepted" for count in (10, 20)]
 
 
 @pytest.mark.parametrize("stream", [{"loop": True}, {"source": "rtsp://127.0.0.1:9/x"}])
-def test_of_what_never_ends_nothing_is_said(
-    tmp_path: Path, terminal: tuple[TextIO, int], stream: dict[str, Any]
-) -> None:
-    out, reading = terminal
-    lines(tmp_path, out, **stream)
-    out.write("end\n")
-    out.flush()
-    assert os.read(reading, 4096).decode().splitlines() == ["end"]
+def test_of_what_never_ends_nothing_is_said(tmp_path: Path, stream: dict[str, Any]) -> None:
+    assert lines_on_a_terminal(tmp_path, **stream) == []
 
 
 def test_a_pipe_gets_nothing(tmp_path: Path) -> None:

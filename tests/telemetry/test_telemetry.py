@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from clocks import ManualClock
 from framesift.frame import RefusalReason, SkipReason
 from framesift.telemetry import SpoolNumbers, Telemetry
+from rigs.terminals import read_terminal
 
 
 @dataclass(frozen=True)
@@ -275,17 +276,16 @@ def test_a_text_line_is_for_people_and_can_not_be_forged() -> None:
 
 
 def test_lines_are_json_unless_the_output_is_a_terminal() -> None:
-    first, second = os.openpty()
+    ours, theirs = os.openpty()
     program = (
         "import sys; from types import SimpleNamespace; from framesift.clock.clock import SystemClock\n"
         "from framesift.telemetry import Telemetry\n"
         "style = SimpleNamespace(format='auto', level='info')\n"
         "Telemetry(SystemClock(), style).info('hello', stream='gate')\n"
     )
-    with os.fdopen(first, "rb", buffering=0) as terminal:
-        subprocess.run([sys.executable, "-c", program], stdout=second, check=True, timeout=60)
-        seen = terminal.read(4096).decode()
-    os.close(second)
+    subprocess.run([sys.executable, "-c", program], stdout=theirs, check=True, timeout=60)
+    os.close(theirs)
+    seen = read_terminal(ours)
     assert "hello" in seen
     assert not seen.startswith("{")
     piped = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
