@@ -152,6 +152,7 @@ def test_a_mistake_in_yaml_has_its_place_and_a_plain_reason(text: str, expected:
     [
         *((f"{sign}geheim", "needs quotes") for sign in ("*", "!", "!a!", "!<", "!!", "&", "%", "@", "`", "|", ">")),
         *((f"{sign}geheim", "needs quotes") for sign in ("> ", "]", "}", ",", "*a(", "&a(", "!%", "? ", "!!binary ")),
+        ("&geh eim", "no * uses the name behind this &"),
         ("- geheim", "a value that begins with - needs quotes"),
         ("{geheim", "a comma or } is missing"),
         ("[geheim", "a comma or ] is missing"),
@@ -173,6 +174,16 @@ def test_no_message_shows_a_value_that_may_be_a_secret(value: str, reason: str) 
     assert problem.startswith(("f:2: ", "f:3: "))
     assert reason in problem
     assert not any(shown in problem for shown in ("geh", "eim", "'g'"))
+
+
+def test_a_name_behind_an_ampersand_that_is_used_is_no_mistake() -> None:
+    text = "rate: &rate 5\nblock: &block\n  fps: *rate\nunused: &other {a: 1}\nlist: [*rate, *block]\n"
+    assert parse_yaml(text, "f").data == {
+        "rate": 5,
+        "block": {"fps": 5},
+        "unused": {"a": 1},
+        "list": [5, {"fps": 5}],
+    }
 
 
 def test_a_number_in_json_that_can_t_be_read_has_its_place_and_is_not_shown() -> None:

@@ -191,6 +191,21 @@ class StrictLoader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.problems: list[yaml.MarkedYAMLError] = []  # that leave data to look at
+        self._unused: dict[int, PlainProblem] = {}  # by the id of a text with a name (&) that no * has used so far
+
+    def compose_document(self) -> yaml.Node | None:
+        """Overrides PyYAML's method: notes texts with a name that nothing uses, half of a password, say."""
+        node: yaml.Node | None = super().compose_document()
+        self.problems += self._unused.values()
+        return node
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Overrides PyYAML's method: notes which texts are used by their names."""
+        is_use = self.check_event(yaml.AliasEvent)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if is_use:
+            self._unused.pop(id(node), None)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Overrides PyYAML's method: notes keys that are set twice. Raises MarkedYAMLError for one that is no text."""
@@ -210,6 +225,8 @@ class StrictLoader(yaml.SafeLoader):
         node: yaml.ScalarNode = super().compose_scalar_node(anchor)
         if anchor is not None and not node.value and node.style is None:
             raise PlainProblem(NEEDS_QUOTES, node.start_mark)
+        if anchor is not None:
+            self._unused[id(node)] = PlainProblem(f"{NEEDS_QUOTES}; no * uses the name behind this &", node.start_mark)
         return node
 
 
