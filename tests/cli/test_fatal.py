@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from framesift.cli.main import _exit_status
+from framesift.spool import SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 from rigs.daemon import Daemon, framesift, unhurried, write_configuration
 from rigs.footage import numbered_clip
 from rigs.terminals import read_terminal
@@ -97,3 +101,13 @@ def test_in_a_terminal_the_message_is_said_once(tmp_path: Path) -> None:
     os.close(theirs)
     assert ended.returncode == 2
     assert read_terminal(ours).count("nonsense: unknown key") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_status"), [(SpoolInUse, 2), (SpoolTooNew, 2), (SpoolUnusable, 2), (SpoolBroken, 1)]
+)
+def test_what_a_spool_refuses_is_one_line_in_each_command(
+    error: type[Exception], exit_status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _exit_status(error("the spool is in use")) == exit_status
+    assert capsys.readouterr().err == "framesift: the spool is in use\n"

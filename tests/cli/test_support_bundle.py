@@ -103,7 +103,9 @@ def test_it_has_what_the_daemon_answers_and_counts_but_no_picture(folder: Path) 
     assert json.loads(found["spool.json"])["outcomes"]["delivered"] > 0
     assert json.loads(found["spool.json"])["files"]["spool.db"] > 0
     assert json.loads(found["versions.json"])["packages"]["numpy"]
-    assert {one["subject"] for one in json.loads(found["check.json"])} >= {"configuration", "policy", "spool"}
+    checks = json.loads(found["check.json"])  # in the form of `check --json`
+    assert {one["name"] for one in checks} >= {"configuration", "policy", "spool"}
+    assert {one["advice"] for one in checks if one["status"] == "ok"} == {None}
     assert json.loads(found["decisions.jsonl"].splitlines()[-1])["type"]
     assert yaml.safe_load(found["policies/1-policy.json"])["sampling_strategies"][0]["name"] == "all"
     assert "status.bind is null" in found["ABOUT.txt"]

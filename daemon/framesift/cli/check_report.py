@@ -1,14 +1,14 @@
-"""CheckReport: the findings of `framesift check`, as a table for people or as JSON for programs."""
+"""CheckReport: the findings of `framesift check`, as a table for people or as data for programs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.table import Table
 
-from framesift.cli.console import escape_text, out, redact, to_json_text
+from framesift.cli.console import escape_text, out, redact
 from framesift.cli.probes import Finding
-from framesift.config.redact import Redactor
 
 # Finding.ok -> the word in JSON, and the sign in the table.
 _STATUS = {True: "ok", None: "note", False: "failed"}
@@ -26,8 +26,8 @@ class _Check:
 class CheckReport:
     """The findings, in their order, without secrets."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        """redactor: knows the secrets of the settings."""
+    def __init__(self, redactor: Callable[[str], str]) -> None:
+        """redactor: returns a text without the secrets of the settings."""
         self._redactor = redactor
         self._checks: list[_Check] = []
 
@@ -51,14 +51,13 @@ class CheckReport:
             table.add_row(_SIGNS[check.ok], *map(escape_text, (check.name, message, check.advice)))
         return table
 
-    def to_json(self) -> str:
-        """A list with an object for each check.
+    def to_data(self) -> list[dict[str, str | None]]:
+        """A list with an object for each check, for JSON.
 
         name: what was tried. status: "ok", "note" or "failed". message: what was found. advice: what to do about it,
         null where nothing is to be done. Further keys may come.
         """
-        checks = [
+        return [
             {"name": c.name, "status": _STATUS[c.ok], "message": c.message, "advice": c.advice or None}
             for c in self._checks
         ]
-        return to_json_text(checks, indent=2)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from framesift import __version__
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note, to_json_text
 from framesift.cli.coverage import coverage
 from framesift.cli.estimate import estimate
 from framesift.cli.examples import GroupWithExamples
@@ -227,7 +227,7 @@ def check(
         for finding in run_checks(settings, SystemClock(), within):
             report.add(finding)
     if as_json:
-        sys.stdout.write(report.to_json())
+        sys.stdout.write(to_json_text(report.to_data(), indent=2))
     else:
         out.print(report.to_table())
     code = 1 if report.failed else 0
@@ -390,8 +390,8 @@ def _user_error(error: Exception) -> tuple[str, int] | None:
         return f"{error.filename}: permission denied for uid {os.getuid()}", 1
     if isinstance(error, OSError):
         return None if error.filename is None else (f"{error.filename}: {error.strerror}", 1)
-    from framesift.spool.records import SpoolBroken, SpoolTooNew, SpoolUnusable
+    from framesift.spool.records import SpoolBroken, SpoolInUse, SpoolTooNew, SpoolUnusable
 
-    if isinstance(error, (SpoolTooNew, SpoolUnusable)):
+    if isinstance(error, (SpoolInUse, SpoolTooNew, SpoolUnusable)):
         return str(error), 2
     return (str(error), 1) if isinstance(error, SpoolBroken) else None

@@ -188,9 +188,13 @@ class _Bundle:
 
     def _check(self) -> str:
         from framesift.cli.check import run_checks
+        from framesift.cli.check_report import CheckReport
         from framesift.clock.clock import SystemClock
 
-        return self._json([asdict(one) for one in run_checks(self._loaded(), SystemClock())])
+        report = CheckReport(self._redaction.text)
+        for finding in run_checks(self._loaded(), SystemClock()):
+            report.add(finding)
+        return self._json(report.to_data())
 
     def _spool(self) -> str:
         from framesift.spool import State, admin
