@@ -233,6 +233,16 @@ def test_arrays_become_the_same_as_their_objects() -> None:
     assert [d.confidence for d in made.objects] == sorted((d.confidence for d in made.objects), reverse=True)
 
 
+@pytest.mark.parametrize("number", [1000, 2_000_000_000, -1, "0", None])
+def test_a_keypoint_without_a_number_that_a_dataset_can_have_is_kept_without_it(number: object) -> None:
+    box = {"x": 1.0, "y": 1.0, "width": 2.0, "height": 2.0, "confidence": 0.5, "class": "a"}
+    joints = [{"x": 1.0, "y": 1.0, "confidence": 1.0, "class": "tip", "class_id": n} for n in (999, number)]
+    answer = {"predictions": [{**box, "keypoints": joints}], "image": {"width": 9, "height": 9}}
+    found = wire.parse_prediction(answer)
+    assert isinstance(found, Detections)
+    assert [(k.class_name, k.class_id) for k in found.objects[0].keypoints or ()] == [("tip", 999), ("tip", -1)]
+
+
 def test_a_class_without_a_number_is_written_without_one() -> None:
     box = {"x": 1.0, "y": 1.0, "width": 2.0, "height": 2.0, "confidence": 0.5, "class": "a"}
     joint = {"x": 1.0, "y": 1.0, "confidence": 1.0, "class": "tip"}

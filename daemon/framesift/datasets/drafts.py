@@ -50,7 +50,7 @@ class LeftOut(Enum):
     SEVERAL_LABELS = _HAS, "several labels at this confidence: --format cvat takes several"
     OUTSIDE = ("object lies", "objects lie"), "outside of the picture"
     OUTLINES = ("object loses its", "objects lose their"), "outline: a YOLO dataset with keypoints has none"
-    KEYPOINTS = ("keypoint is", "keypoints are"), "left out, since the model gives no number (class_id)"
+    KEYPOINTS = ("keypoint is", "keypoints are"), "left out, since the model gives no number (class_id) from 0 to 999"
     KEYPOINT_NAMES = ("object has", "objects have"), "keypoints without names: CVAT's points have none"
 
     def told(self, number: int) -> str:

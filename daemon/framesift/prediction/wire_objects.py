@@ -33,6 +33,7 @@ from framesift.prediction.wire_values import (
     read_class_id,
     read_confidence,
     read_extras,
+    read_keypoint_number,
     read_number,
     read_pixels,
     read_text,
@@ -226,7 +227,7 @@ def _read_keypoints(value: list[Any]) -> tuple[Keypoint, ...]:
             read_pixels(k["y"]),
             read_number(k.get("confidence", 1.0)),
             clean_class_name(k["class"]),
-            read_class_id(k.get("class_id")),
+            read_keypoint_number(k.get("class_id")),
         )
         for k in value
     )

@@ -20,6 +20,8 @@ from framesift.prediction.prediction import MAX_CLASS_NAME_LENGTH, MAX_CONFIDENC
 MAX_COORDINATE = 1e6
 # Larger numbers are not those of classes.
 MAX_CLASS_ID = 2**31 - 1
+# Of one object. Datasets have a column or more for each number up to the highest: a large one would fill the memory.
+MAX_KEYPOINTS = 1000
 # Of one object. A text has at most MAX_CLASS_NAME_LENGTH characters, as all names have.
 MAX_EXTRAS = 16
 MAX_EXTRA_KEY_LENGTH = 64
@@ -80,6 +82,12 @@ def read_class_id(value: object) -> int:
     """A class's number; -1 for what is none."""
     number = read_finite(value)
     return int(number) if number is not None and 0 <= number < MAX_CLASS_ID + 1 else -1
+
+
+def read_keypoint_number(value: object) -> int:
+    """A keypoint's number; -1 for what is none, and for one that no object has so many keypoints for."""
+    number = read_class_id(value)
+    return number if number < MAX_KEYPOINTS else -1
 
 
 def written_class_id(class_id: int) -> dict[str, int]:

@@ -22,6 +22,7 @@ import yaml
 
 from framesift.atomic_files import write_atomically
 from framesift.prediction.prediction import Detections, Task
+from framesift.prediction.wire_values import MAX_KEYPOINTS
 from framesift.sinks.yolo_labels import flip_indices
 
 # libyaml's are 10 times as quick; wheels have them, some systems' builds don't.
@@ -252,6 +253,6 @@ def _pose_shape(value: object) -> tuple[int, int] | None:
         return None
     if isinstance(value, list) and len(value) == 2 and all(type(n) is int for n in value):
         count, dimensions = value
-        if 1 <= count <= 1000 and dimensions in (2, 3):
+        if 1 <= count <= MAX_KEYPOINTS and dimensions in (2, 3):
             return count, dimensions
     raise ValueError(f"kpt_shape: [number of keypoints, 2 or 3] is expected, not {value!r}")
