@@ -3,7 +3,8 @@
     make release VERSION=0.3.0           from a copy of the repository; nothing is changed here
     make release VERSION=0.3.0 TAG=1     and the commit with version and dated changelog, and its tag, are made here
 
-All is built from a clone of HEAD in which the version and the changelog's date are set. The Debian package is for this
+All is built from a clone of HEAD in which the version and the changelog's date are set; where HEAD has the tag of the
+version, it is built as it is. The Debian package is for this
 machine's architecture and its python3 (PYTHON=/usr/bin/python3 names another one). The image is built where a Docker
 daemon runs; .github/workflows/release.yml builds it for amd64 and arm64.
 """
@@ -58,9 +59,7 @@ def release(version: str, python: str, *, tag: bool) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "framesift"
         run("git", "clone", "--quiet", str(ROOT), str(clone))
-        set_version(clone, version, today)
-        run("git", "commit", "--quiet", "--all", "--message", f"Version {version}", cwd=clone)
-        run("git", "tag", "--annotate", f"v{version}", "--message", f"framesift {version}", cwd=clone)
+        commit_version(clone, version, today)
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         epoch = run("git", "log", "-1", "--format=%ct", cwd=clone).strip()
@@ -75,6 +74,19 @@ def release(version: str, python: str, *, tag: bool) -> Path:
             run("git", "pull", "--quiet", "--ff-only", str(clone), "HEAD", cwd=ROOT)
             run("git", "fetch", "--quiet", str(clone), "tag", f"v{version}", cwd=ROOT)
     return out
+
+
+def commit_version(clone: Path, version: str, day: datetime.date) -> None:
+    """Make the commit of the version and its tag, where HEAD is not that commit already, as it is for a pushed tag.
+
+    Raises what set_version raises, and CalledProcessError.
+    """
+    tag = f"v{version}"
+    if tag in run("git", "tag", "--points-at", "HEAD", cwd=clone).split():
+        return
+    set_version(clone, version, day)
+    run("git", "commit", "--quiet", "--all", "--message", f"Version {version}", cwd=clone)
+    run("git", "tag", "--annotate", tag, "--message", f"framesift {version}", cwd=clone)
 
 
 def set_version(folder: Path, version: str, day: datetime.date) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 DAY = datetime.date(2026, 12, 24)
@@ -63,6 +64,32 @@ def test_without_changes_there_is_no_release(release: ModuleType, repository: Pa
     release.set_version(repository, "0.3.0", DAY)
     with pytest.raises(release.NotReleasable, match="no changes"):
         release.set_version(repository, "0.4.0", DAY)
+
+
+def test_the_commit_of_a_version_is_made_once_and_a_pushed_tag_is_built_as_it_is(
+    release: ModuleType, repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def git(*words: str, cwd: Path = repository) -> str:
+        return str(release.run("git", *words, cwd=cwd))
+
+    git("init", "--quiet")
+    git("config", "user.name", "a")
+    git("config", "user.email", "a@b")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "More")
+    release.commit_version(repository, "0.3.0", DAY)
+    assert git("log", "--format=%s", "-2").split("\n")[:2] == ["Version 0.3.0", "More"]
+    pushed = tmp_path_factory.mktemp("pushed") / "framesift"
+    git("clone", "--quiet", str(repository), str(pushed))
+    git("checkout", "--quiet", "v0.3.0", cwd=pushed)
+    release.commit_version(pushed, "0.3.0", DAY)  # in the pipeline, where nobody has told git who commits
+    assert git("rev-parse", "HEAD", cwd=pushed) == git("rev-parse", "HEAD")
+
+
+def test_the_pipeline_builds_the_commit_that_has_the_tag() -> None:
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]["files"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == ['make release VERSION="${GITHUB_REF_NAME#v}"']
+    assert steps[0]["with"]["fetch-depth"] == 0
 
 
 def test_the_repositorys_own_files_can_be_released(release: ModuleType, tmp_path: Path) -> None:
