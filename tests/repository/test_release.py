@@ -5,7 +5,11 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import re
+import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -108,6 +112,28 @@ def test_the_debian_package_is_for_one_python_and_keeps_changed_settings(release
     assert config["depends"] == ["python3 (>= 3.11)", "python3 (<< 3.12)"]
     settings = [one for one in config["contents"] if one["dst"].startswith("/etc/framesift")]
     assert [(one["dst"], one["type"]) for one in settings] == [("/etc/framesift/framesift.yaml", "config|noreplace")]
+
+
+def test_the_archives_have_the_whole_package_and_no_tests(release: ModuleType, tmp_path: Path) -> None:
+    sources, out = tmp_path / "sources", tmp_path / "out"
+    shutil.copytree(ROOT / "daemon", sources / "daemon", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, sources)
+    (sources / "tests").mkdir()
+    (sources / "tests" / "test_backoff.py").touch()
+    release.run(sys.executable, "-c", release._HOOKS, str(out), cwd=sources)
+    (wheel,), (archive,) = out.glob("*.whl"), out.glob("*.tar.gz")
+    package = {
+        f"framesift/{path.relative_to(ROOT / 'daemon' / 'framesift')}"
+        for path in (ROOT / "daemon" / "framesift").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert in_wheel == package
+    with tarfile.open(archive) as members:
+        in_archive = {name.partition("/")[2] for name in members.getnames()}
+    assert in_archive >= {f"daemon/{name}" for name in package} | {"CHANGELOG.md", "LICENSE", "NOTICE", "README.md"}
+    assert not any(name.startswith("tests") for name in in_archive)
 
 
 SCRIPTS = sorted((ROOT / "scripts" / "deb").iterdir())
