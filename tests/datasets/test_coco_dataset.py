@@ -15,7 +15,8 @@ from pycocotools.coco import COCO
 from deliveries import HEIGHT, WIDTH, delivery, detected
 from framesift.datasets.drafts import DatasetFormat, LeftOut
 from framesift.estimation.label_formats import read_labels
-from framesift.prediction.prediction import Keypoint
+from framesift.prediction import masks
+from framesift.prediction.prediction import Keypoint, Point
 from rigs.exports import (
     CORNERS,
     RING,
@@ -88,6 +89,28 @@ def test_a_box_is_cut_to_the_picture_and_one_outside_is_counted(tmp_path: Path) 
     _, ((only,),) = read(tmp_path / "out" / "train" / "_annotations.coco.json")
     assert only["bbox"] == [190.0, 45.0, 10.0, 10.0]
     assert report.left_out[LeftOut.OUTSIDE] == 1
+
+
+def test_outlines_and_keypoints_are_cut_to_the_picture_too(tmp_path: Path) -> None:
+    corners = tuple(Point(x, y) for x, y in ((-50.0, 20.0), (WIDTH + 50.0, 20.0), (WIDTH + 50.0, HEIGHT + 50.0)))
+    far = tuple(replace(p, x=p.x + 2 * WIDTH) for p in corners)
+    points = (Keypoint(-1.0, 5.0, 0.9, "nose", 0), Keypoint(WIDTH, HEIGHT, 0.9, "tail", 1))
+    shown = objects(replace(plate(), points=corners), replace(plate(), points=far), replace(car(), keypoints=points))
+    _, ((cut, outside, pose),) = exported(tmp_path, shown)
+    assert cut["segmentation"] == [[0.0, 20.0, WIDTH, 20.0, WIDTH, HEIGHT]]
+    assert outside["segmentation"] == []
+    assert pose["keypoints"] == [0.0, 0.0, 0.0, WIDTH, HEIGHT, 2]
+    report = export(tmp_path / "in", tmp_path / "again", DatasetFormat.CVAT)
+    assert report.left_out[LeftOut.KEYPOINTS_OUTSIDE] == 1
+
+
+def test_a_box_without_an_area_and_a_mask_without_a_pixel_are_none(tmp_path: Path) -> None:
+    thin = [replace(car(), width=0.0), replace(car(), height=0.01), car(x=WIDTH + 9.99)]
+    empty = replace(car(), rle=masks.encode_mask(np.zeros((HEIGHT, WIDTH), np.uint8)))
+    _, ((only,),) = exported(tmp_path, objects(*thin, empty))
+    assert (only["area"], only["segmentation"]) == (200.0, [])
+    report = export(tmp_path / "in", tmp_path / "again", DatasetFormat.YOLO)
+    assert report.left_out[LeftOut.OUTSIDE] == len(thin)
 
 
 @pytest.mark.parametrize("folder", ["train", "valid", "test"])

@@ -142,7 +142,8 @@ def test_a_class_has_its_index_before_a_label_uses_it(tmp_path: Path) -> None:
 
 
 def test_a_box_is_cut_at_the_pictures_edge_and_left_out_where_nothing_is_left(tmp_path: Path) -> None:
-    objects = (detection("car", x=0, y=100, w=40, h=20), detection("car", x=300, y=50), detection("car", w=0))
+    nothing = (detection("car", x=300, y=50), detection("car", w=0), detection("car", w=1e-5))
+    objects = (detection("car", x=0, y=100, w=40, h=20), *nothing)
     deliver(folder_sink(tmp_path), delivery(1, detected(*objects)))
 
     assert [label.box.tolist() for label in only_labels(tmp_path) if label.box is not None] == [[0.05, 0.95, 0.1, 0.1]]

@@ -73,8 +73,8 @@ class CocoDataset:
             "segmentation": [],
             "score": round(d.confidence, 4),
         }
-        if d.rle is not None:
-            runs = masks.decode_counts(d.rle.counts)
+        runs = [] if d.rle is None else masks.decode_counts(d.rle.counts)
+        if d.rle is not None and any(runs[1::2]):  # a mask without a pixel is none
             annotation["segmentation"] = {"size": [d.rle.height, d.rle.width], "counts": runs}
             annotation["area"] = sum(runs[1::2])
         elif d.points is not None and len(d.points) >= 3:

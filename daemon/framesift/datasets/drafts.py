@@ -12,6 +12,7 @@ from framesift.prediction.prediction import (
     Detection,
     Detections,
     MultiLabel,
+    Point,
     Prediction,
     Task,
     scale_prediction,
@@ -32,6 +33,10 @@ class DatasetFormat(str, Enum):
 
 
 _HAS = "picture has", "pictures have"
+_OBJECT_HAS = "object has", "objects have"
+# A side that is shorter could become 0 in a file, since CVAT's coordinates have two decimals, and many trainers stop
+# at a box without an area.
+_SHORTEST_SIDE_PX = 0.02
 
 
 class LeftOut(Enum):
@@ -48,10 +53,11 @@ class LeftOut(Enum):
     OBJECTS_ONLY = _HAS, "a detector's objects, not labels: --format yolo, coco or cvat takes objects"
     NO_LABEL = _HAS, "no label at this confidence, and no class's folder to be in: --format cvat takes such"
     SEVERAL_LABELS = _HAS, "several labels at this confidence: --format cvat takes several"
-    OUTSIDE = ("object lies", "objects lie"), "outside of the picture"
+    OUTSIDE = _OBJECT_HAS, "no area within the picture"
+    KEYPOINTS_OUTSIDE = ("keypoint is", "keypoints are"), "left out: outside of the picture, or of an object that is"
     OUTLINES = ("object loses its", "objects lose their"), "outline: a YOLO dataset with keypoints has none"
     KEYPOINTS = ("keypoint is", "keypoints are"), "left out, since the model gives no number (class_id) from 0 to 999"
-    KEYPOINT_NAMES = ("object has", "objects have"), "keypoints without names: CVAT's points have none"
+    KEYPOINT_NAMES = _OBJECT_HAS, "keypoints without names: CVAT's points have none"
 
     def told(self, number: int) -> str:
         """How often, and why, for people."""
@@ -94,7 +100,7 @@ class DatasetFacts:
 
 
 def draft_labels(prediction: Prediction, one: CollectedPicture, confidence: float) -> Prediction:
-    """What of a prediction is at least so sure, and lies in the picture."""
+    """What of a prediction is at least so sure, and lies in the picture: no format has a place outside of it."""
     if isinstance(prediction, Classification):
         return prediction if prediction.confidence >= confidence else replace(prediction, top="")
     if isinstance(prediction, MultiLabel):
@@ -109,12 +115,24 @@ def draft_labels(prediction: Prediction, one: CollectedPicture, confidence: floa
 
 
 def _within(d: Detection, width: int, height: int) -> Detection | None:
-    """The object with the part of its box that lies in the picture; None if nothing does."""
+    """The part of the object that lies in the picture; None if that has no area."""
     x1, x2 = (min(max(d.x + side * d.width / 2, 0.0), float(width)) for side in (-1, 1))
     y1, y2 = (min(max(d.y + side * d.height / 2, 0.0), float(height)) for side in (-1, 1))
-    if x2 <= x1 or y2 <= y1:
+    if min(x2 - x1, y2 - y1) < _SHORTEST_SIDE_PX:
         return None
-    return replace(d, x=(x1 + x2) / 2, y=(y1 + y2) / 2, width=x2 - x1, height=y2 - y1)
+    outline = [Point(min(max(p.x, 0.0), float(width)), min(max(p.y, 0.0), float(height))) for p in d.points or ()]
+    sides = [[p.x for p in outline], [p.y for p in outline]]
+    has_area = outline and min(max(of) - min(of) for of in sides) >= _SHORTEST_SIDE_PX
+    keypoints = (k for k in d.keypoints or () if 0.0 <= k.x <= width and 0.0 <= k.y <= height)
+    return replace(
+        d,
+        x=(x1 + x2) / 2,
+        y=(y1 + y2) / 2,
+        width=x2 - x1,
+        height=y2 - y1,
+        points=tuple(outline) if has_area else None,
+        keypoints=tuple(keypoints) or None,
+    )
 
 
 def refusal(draft: Prediction, format: DatasetFormat, *, background: bool) -> LeftOut | None:

@@ -212,8 +212,10 @@ class _Plan:
         if why is not None:
             return why
         if isinstance(found, Detections) and isinstance(draft, Detections):
-            sure = sum(d.confidence >= self._options.confidence for d in found.objects)
-            self.facts.left_out[LeftOut.OUTSIDE] += sure - len(draft.objects)
+            sure = [d for d in found.objects if d.confidence >= self._options.confidence]
+            self.facts.left_out[LeftOut.OUTSIDE] += len(sure) - len(draft.objects)
+            points, left = (sum(len(d.keypoints or ()) for d in of) for of in (sure, draft.objects))
+            self.facts.left_out[LeftOut.KEYPOINTS_OUTSIDE] += points - left
         return draft, found
 
 

@@ -21,6 +21,9 @@ from framesift.prediction.prediction import Detection, Detections, Task
 
 Points = NDArray[np.float64]
 
+# Of the picture: a shorter side would be written as 0, and many programs stop at a box without an area.
+_SHORTEST_SIDE = 1e-6
+
 _SIDE = re.compile(r"left|right|Left|Right|LEFT|RIGHT|(?<![A-Za-z])[lrLR](?![A-Za-z])")
 _OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
 _OTHER_SIDE |= {other: side for side, other in _OTHER_SIDE.items()}
@@ -73,10 +76,10 @@ def label_lines(prediction: Detections, classes: LabelClasses, *, outlines: bool
 
 
 def _box(d: Detection, picture: Detections) -> tuple[float, float, float, float] | None:
-    """Corners as fractions of the picture, cut to it; None if nothing is left."""
+    """Corners as fractions of the picture, cut to it; None if no area is left."""
     x1, x2 = (min(max((d.x + side * d.width / 2) / picture.width, 0.0), 1.0) for side in (-1, 1))
     y1, y2 = (min(max((d.y + side * d.height / 2) / picture.height, 0.0), 1.0) for side in (-1, 1))
-    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= _SHORTEST_SIDE else None
 
 
 def _keypoints(d: Detection, picture: Detections, shape: tuple[int, int]) -> list[float]:
