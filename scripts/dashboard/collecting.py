@@ -221,6 +221,10 @@ DECISIONS = (
         "Age of fetched policies, oldest 20",
         "s",
         "How long ago the source confirmed the policy. The last good one holds meanwhile.",
-        Query("topk(20, time() - framesift_policy_fetched_timestamp_seconds{DEVICE})", "{{instance}} {{policy}}"),
+        Query(
+            "topk(20, framesift_heartbeat_timestamp_seconds{DEVICE}"
+            " - on (job, instance) group_right framesift_policy_fetched_timestamp_seconds{DEVICE})",
+            "{{instance}} {{policy}}",
+        ),
     ),
 )

@@ -82,7 +82,11 @@ SPOOL = (
         "Longest wait for delivery, worst 20",
         "s",
         "Age of the oldest datapoint that is still to be delivered. Hours are usual behind sink.limits.",
-        Query("topk(20, time() - framesift_spool_oldest_timestamp_seconds{DEVICE})", OF_DEVICE),
+        Query(
+            "topk(20, framesift_heartbeat_timestamp_seconds{DEVICE}"
+            " - framesift_spool_oldest_timestamp_seconds{DEVICE})",
+            OF_DEVICE,
+        ),
     ),
     stack(
         "What became of datapoints, an hour",
