@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timezone
@@ -167,10 +168,11 @@ def test_a_datapoint_is_dropped_before_it_is_delivered(shown: Shown) -> None:
 def test_a_stream_is_paused_and_resumed(shown: Shown) -> None:
     page = shown.page
     page.click("text=pause for an hour")
+    expect(page.locator("#told")).to_have_text("gate is paused")
     expect(page.locator("#stream-gate")).to_contain_text("paused until", timeout=15_000)
     shown.daemon.wait_for("stream_paused", stream="gate")
     assert shown.metric("framesift_paused", stream="gate") == 1
-    page.locator("#stream-gate").get_by_role("button", name="resume").click()
+    page.locator("#hands-gate").get_by_role("button", name="resume").click()
     expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
     assert shown.metric("framesift_paused", stream="gate") == 0
     page.get_by_role("button", name="pause all").click()
@@ -178,6 +180,40 @@ def test_a_stream_is_paused_and_resumed(shown: Shown) -> None:
     page.get_by_role("button", name="resume all").click()
     expect(page.locator("#stream-gate")).not_to_contain_text("paused until", timeout=15_000)
     assert shown.metric("framesift_paused", stream="gate") == 0
+
+
+def test_a_button_stays_where_it_is_while_the_numbers_change(shown: Shown) -> None:
+    page = shown.page
+    taken_at = page.locator("#taken-at").inner_text()
+    pause = page.locator("#hands-gate").get_by_role("button", name="pause", exact=True)
+    pause.focus()
+    pause.hover()
+    page.mouse.down()
+    expect(page.locator("#taken-at")).not_to_have_text(taken_at, timeout=20_000)
+    page.evaluate("shown['stream-gate'] = ''; document.getElementById('stream-gate').textContent = ''")
+    expect(page.locator("#stream-gate")).to_contain_text("frames read", timeout=20_000)  # as if they had changed
+    expect(pause).to_be_focused()
+    page.mouse.up()  # the click is not lost
+    expect(page.locator("#stream-gate")).to_contain_text("paused until somebody resumes it", timeout=15_000)
+    expect(page.locator("#hands-gate").get_by_role("button", name="resume")).to_be_focused(timeout=15_000)
+
+
+def test_a_page_that_hears_nothing_says_so_until_it_does(shown: Shown, browser: Browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.clock.install()
+    page.goto(f"{shown.address}/")
+    expect(page.locator("body[data-live=yes]")).to_be_visible(timeout=20_000)
+    silent = page.locator("#silent")
+    expect(silent).to_be_hidden()
+    shown.daemon.process.send_signal(signal.SIGSTOP)  # its connections stay open
+    try:
+        page.clock.fast_forward(15_000)
+        expect(silent).to_contain_text("The daemon does not answer: all numbers are those of 20")
+    finally:
+        shown.daemon.process.send_signal(signal.SIGCONT)
+    expect(silent).to_be_hidden(timeout=20_000)
+    context.close()
 
 
 def test_the_coverage_on_the_page_is_what_the_file_has(shown: Shown, browser: Browser) -> None:

@@ -16,7 +16,7 @@ from framesift.page.datapoint_view import datapoint_view
 from framesift.page.gallery_view import STATES, GalleryNames, gallery_view
 from framesift.page.pace import PaceMeter
 from framesift.page.pictures import GalleryPage, PageChoice, PageDatapoint, PagePlace
-from framesift.page.streams_view import hour_strip, stream_views
+from framesift.page.streams_view import hour_strip, stream_hands, stream_views
 from framesift.page.words import duration_text
 from framesift.telemetry import (
     ComponentHealth,
@@ -145,7 +145,8 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
         StreamCounts("new"),
     )
     paused = (PausedStream("hall", AT_S - 60, AT_S + 3600, "alice"),)
-    views = dict(stream_views(replace(REPORT, streams=streams, paused=paused), {}, {"gate": 9.96}, (), UTC))
+    report = replace(REPORT, streams=streams, paused=paused)
+    views, hands = dict(stream_views(report, {}, {"gate": 9.96}, (), UTC)), dict(stream_hands(report))
     assert list(views) == ["gate", "hall", "new", "yard"]
     said = {name: text(view) for name, view in views.items()}
     assert said["gate"].startswith(
@@ -154,9 +155,9 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
     assert said["hall"].startswith("paused until 2026-09-10 13:30:00 by alice")
     assert said["yard"].startswith("away connection refused: is the port right?")
     assert said["new"].startswith("not started")
-    assert 'data-post="/resume"' in views["hall"]
-    assert 'data-post="/pause"' not in views["hall"]
-    assert 'data-post="/pause"' in views["gate"]
+    assert 'data-post="/resume"' in hands["hall"]
+    assert 'data-post="/pause"' not in hands["hall"]
+    assert 'data-post="/pause"' in hands["gate"]
 
 
 def test_the_gallery_shows_a_page_and_where_older_ones_are() -> None:

@@ -2,18 +2,46 @@
 // What the server sends is HTML that it has escaped; a part of the page is replaced only where it has changed.
 const shown = {};
 function show(parts) {
+  const gone = [...document.querySelectorAll("[id^='stream-']")].some((part) => !(part.id in parts));
+  if (gone) return location.reload(); // the daemon was started again without a stream
   for (const [id, html] of Object.entries(parts)) {
     const part = document.getElementById(id);
     if (part === null && id.startsWith("stream-")) return location.reload(); // a stream that is new
     if (part === null || shown[id] === html) continue;
     shown[id] = html;
+    const focused = part.contains(document.activeElement) ? document.activeElement.textContent : null;
     part.innerHTML = html;
+    if (focused === null) continue;
+    const buttons = [...part.querySelectorAll("button")];
+    (buttons.find((button) => button.textContent === focused) ?? buttons[0])?.focus();
   }
 }
+const SILENT_S = 10; // the daemon sends something every two seconds
 if (document.getElementById("budget")) {
-  const source = new EventSource("/live");
-  source.onmessage = (event) => { document.body.dataset.live = "yes"; show(JSON.parse(event.data)); };
-  source.onerror = () => { document.body.dataset.live = "no"; };
+  const silent = document.getElementById("silent");
+  let source, heardAt = Date.now(), openedAt;
+  const open = () => {
+    source?.close();
+    openedAt = Date.now();
+    source = new EventSource("/live");
+    source.onmessage = (event) => {
+      heardAt = Date.now();
+      silent.hidden = true;
+      document.body.dataset.live = "yes";
+      show(JSON.parse(event.data));
+    };
+    source.onerror = () => { document.body.dataset.live = "no"; };
+  };
+  open();
+  setInterval(() => { // a connection that is stuck reports no error, and one that was refused is not tried again
+    if (Date.now() - Math.max(heardAt, openedAt) < SILENT_S * 1000) return;
+    document.body.dataset.live = "no";
+    const at = document.getElementById("taken-at").textContent;
+    silent.textContent = `The daemon does not answer: all numbers are those of ${at}. The page tries again by itself; ` +
+      "if nothing changes, look on the device: framesift status.";
+    silent.hidden = false;
+    open();
+  }, 1000);
 }
 function tell(text) {
   const told = document.getElementById("told");
@@ -31,10 +59,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-post]");
-  if (!button) return;
+  if (!button || button.ariaBusy) return; // not disabled, which would take the focus away
   const { post, question, ids, stream, forS } = button.dataset;
   if (question && !confirm(question)) return;
-  button.disabled = true;
+  button.ariaBusy = "true";
   const body = {};
   if (ids) body.ids = ids.split(" ");
   if (stream !== undefined) body.stream = stream || null;
@@ -42,18 +70,21 @@ document.addEventListener("click", async (event) => {
   try {
     const answer = await fetch(post, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+      signal: AbortSignal.timeout(30000),
     });
     const text = await answer.text();
     tell(answer.ok ? said(post, JSON.parse(text)) : text.trim());
   } catch (error) {
     tell("the daemon does not answer: " + error.message);
   }
-  button.disabled = false;
+  button.ariaBusy = null;
 });
 function said(post, fields) {
   if (post === "/datapoints/drop") return fields.dropped.length ? "dropped" : "it could not be dropped: it has left, or is being sent";
-  if (post === "/datapoints/retry") return fields.retried.length ? "it is tried again now" : "it waits for nothing";
-  if (post === "/take" && fields.id) return `taken: ${fields.id}`;
-  if (fields.why) return fields.why;
-  return Object.entries(fields).map(([name, value]) => `${name}: ${value}`).join(", ");
+  if (post === "/datapoints/retry") return fields.retried.length ? "it is tried again now" : "nothing to try again: it has left, is being sent, or is sent next anyway";
+  if (post === "/take") return fields.id ? `taken: ${fields.id}` : `nothing was taken: ${fields.why}`;
+  const [who, are, them, take] = fields.stream === null ? ["all streams", "are", "them", "take"] : [fields.stream, "is", "it", "takes"];
+  const until = fields.until_s === null ? ` until somebody resumes ${them}` : "";
+  const now = post === "/pause" ? `${who} ${are} paused${until}` : fields.was_paused ? `${who} ${take} frames again` : "nothing was paused";
+  return fields.note ? `${now}; ${fields.note}` : now;
 }

@@ -36,9 +36,18 @@ def stream_views(
                 _numbers(stream, speeds.get(stream.stream)),
                 hour_strip(hour, down, int(report.taken_at_s // 60)),
                 element("p", "last hour: ", _summary(hour, down), class_="hour"),
-                _hands(stream.stream, is_paused=stream.stream in paused),
             ),
         )
+
+
+def stream_hands(report: StatusReport) -> Iterator[tuple[str, Html]]:
+    """Yields, by the stream's name, its buttons: apart from what changes all the time.
+
+    A button that is replaced loses the keyboard's focus, and a click that is half done.
+    """
+    paused = {pause.stream for pause in report.paused}
+    for stream in report.streams:
+        yield stream.stream, _hands(stream.stream, is_paused=stream.stream in paused)
 
 
 def _state(stream: StreamCounts, pause: PausedStream | None, zone: tzinfo) -> Html:

@@ -22,7 +22,7 @@ from framesift.page.gallery_view import GalleryNames, gallery_view, nearly_view
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import PaceMeter
 from framesift.page.pictures import PageChoice, PagePictures, PagePlace
-from framesift.page.streams_view import all_streams_hands, stream_views
+from framesift.page.streams_view import all_streams_hands, stream_hands, stream_views
 from framesift.page.words import time_text
 from framesift.status import StatusAnswer, page_answer
 from framesift.telemetry import StatusReport, Telemetry
@@ -110,6 +110,8 @@ class WebPage:
         speeds = self._record.speeds()
         for name, view in stream_views(report, hours, speeds, self._record.down(), zone):
             yield f"stream-{name}", view
+        for name, hands in stream_hands(report):
+            yield f"hands-{name}", hands
         yield "budget", budget_view(report, self._paced(report), zone)
 
     def _paced(self, report: StatusReport) -> Any:
@@ -118,18 +120,20 @@ class WebPage:
 
     def _now(self, *, has_key: bool) -> Html:
         parts = dict(self._live())
+        names = [id.removeprefix("stream-") for id in parts if id.startswith("stream-")]
         streams = [
             element(
                 "section",
-                element("h3", id.removeprefix("stream-")),
-                _thumbnail(id.removeprefix("stream-")) if has_key else None,
-                element("div", view, id=id),
+                element("h3", name),
+                _thumbnail(name) if has_key else None,
+                element("div", parts[f"stream-{name}"], id=f"stream-{name}"),
+                element("div", parts[f"hands-{name}"], id=f"hands-{name}"),
                 class_="stream",
             )
-            for id, view in parts.items()
-            if id.startswith("stream-")
+            for name in names
         ]
         return joined(
+            element("p", id="silent", class_="note bad", role="alert", hidden=True),
             element("h2", "Streams"),
             all_streams_hands() if streams else None,
             element("div", streams or "No stream has given a frame yet.", class_="streams"),
