@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
@@ -86,6 +87,18 @@ def test_a_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> 
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [file.name for file in tmp_path.iterdir()] == ["policy.json"]
+
+
+def test_a_full_disk_keeps_no_part_of_a_file_and_the_error_names_it(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # a real write ends short
+    try:
+        with pytest.raises(OSError, match="too large") as error:
+            write_atomically(tmp_path / "sheet.jpg", b"x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.filename == str(tmp_path / "sheet.jpg")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "folder"])

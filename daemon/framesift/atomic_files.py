@@ -120,13 +120,20 @@ def write_atomically(path: Path, content: bytes, *, follow_folder_link: bool = T
                 if for_person
                 else create_file(_PARTIAL, flags, folder=folder)
             )
-            with os.fdopen(partial, "wb") as file:
-                file.write(content)
-                sync_file(file)
+            try:
+                with os.fdopen(partial, "wb") as file:
+                    file.write(content)
+                    sync_file(file)
+            except BaseException:  # a full disk, say, which must not keep it
+                with contextlib.suppress(OSError):
+                    os.unlink(_PARTIAL, dir_fd=folder)
+                raise
             os.replace(_PARTIAL, path.name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
         if error.filename == _PARTIAL:
             error.filename = str(path.with_name(_PARTIAL))
+        elif error.filename is None:  # of a write
+            error.filename = str(path)
         raise
 
 

@@ -172,7 +172,7 @@ def test_without_a_baseline_it_says_how_to_get_one(tmp_path: Path) -> None:
     made = BaselineFolder(tmp_path)
     made.add(0, objects(CAR), strategy="hard", weight=None)
     assert '"baseline": {"share": 0.1} in the policy collects them' in refused(made.path)
-    assert "no metadata.jsonl in it" in refused(tmp_path / "missing")
+    assert "missing: does not exist: the path of a folder sink" in refused(tmp_path / "missing")
 
 
 def test_the_help_has_an_example() -> None:

@@ -141,6 +141,7 @@ def test_the_pictures_of_a_spool_that_a_daemon_has_open(tmp_path: Path) -> None:
         (["gone"], "gone: does not exist: a folder sink's folder (sink.path) or a spool file (spool.path) is expected"),
         (["."], ".: no metadata.jsonl in it: the path of a folder sink is expected, or a spool file (spool.path)"),
         (["collected", "--out", "sheet.gif"], "--out sheet.gif: the name of a picture is expected, ending in .jpg or"),
+        (["collected", "--out", "gone/sheet.jpg"], "--out gone/sheet.jpg: there is no folder gone"),
         (["collected", "--stream", "roof"], "--stream roof: collected has no picture of it, but of gate, yard"),
         (["collected", "--strategy", "x"], "--strategy x: collected has no picture of it, but of hard, unsure"),
         (

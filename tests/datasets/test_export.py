@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from deliveries import deliver, delivery, folder_sink
+from deliveries import deliver, delivery, folder_sink, jpeg
 from framesift.datasets.drafts import DatasetFormat, LeftOut
 from framesift.datasets.errors import DatasetError
 from framesift.datasets.picture_choice import PictureChoice
@@ -118,6 +121,8 @@ def test_the_place_must_be_new_or_empty_and_outside(tmp_path: Path, monkeypatch:
     assert "is the folder in which you are" in refused(folder, Path())
     monkeypatch.chdir(tmp_path)
     assert "no metadata.jsonl in it: the path of a folder sink" in refused(tmp_path / "full", tmp_path / "new")
+    assert "gone: does not exist: the path of a folder sink" in refused(tmp_path / "gone", tmp_path / "new")
+    assert "file: no folder: the path of a folder sink" in refused(tmp_path / "file", tmp_path / "new")
     export(folder, Path("empty"), YOLO)
     export(folder, Path("deep/down"), YOLO)
     assert (tmp_path / "empty" / "data.yaml").exists()
@@ -132,6 +137,38 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="error"):
         export(folder, tmp_path / "out", YOLO)
     assert sorted(os.listdir(tmp_path)) == ["in"]  # noqa: PTH208
+
+
+def test_a_full_disk_is_that_of_the_dataset(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    folder = collect(tmp_path / "in", delivery(0, objects(car()), jpeg=jpeg() + b"\0" * 100_000))
+    many = collect_predictions(tmp_path / "many", *[objects(*[car()] * 500)] * 3)
+    for source, format in ((folder, YOLO), (many, DatasetFormat.COCO)):  # a picture that is copied, a file of labels
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # a real write ends short
+        try:
+            with pytest.raises(OSError, match="too large") as error:
+                export(source, tmp_path / "out", format)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (error.value.filename, error.value.filename2) == (str(tmp_path / "out"), None)
+    assert sorted(os.listdir(tmp_path)) == ["in", "many"]  # noqa: PTH208
+
+
+def test_a_place_where_no_folder_can_be_made_is_named(tmp_path: Path) -> None:
+    folder = collect_predictions(tmp_path / "in", objects(car()))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "out"
+    why = f"{place}: no folder can be made in {tmp_path / 'file'}: File exists: name a folder elsewhere"
+    assert refused(folder, place) == why
+    assert "no folder can be made in /proc: " in refused(folder, Path("/proc/out"))
+    steps = "mount -t tmpfs tmpfs out && exec $0 -m framesift export in out --format yolo"
+    (tmp_path / "out").mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", steps, sys.executable]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "framesift: out: a disk or a volume is mounted there: name a new folder in it\n",
+    )
 
 
 def test_a_data_yaml_that_is_none_is_named(tmp_path: Path) -> None:

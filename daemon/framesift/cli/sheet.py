@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from framesift.cli.console import escape_text, fail, noun, out
+from framesift.cli.console import check_output, escape_text, fail, noun, out
 
 
 def sheet(
@@ -36,6 +36,7 @@ def sheet(
     suffix = out_file.suffix.lower()
     if suffix not in (".jpg", ".jpeg", ".png"):
         fail(f"--out {out_file}: the name of a picture is expected, ending in .jpg or .png")
+    check_output("--out", out_file)
     try:
         pictures = open_sheet_source(source, PictureChoice(stream, strategy), limit)
     except DatasetError as error:

@@ -5,6 +5,7 @@ The dataset is written beside its place under another name, and renamed when it 
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from collections import Counter
@@ -108,10 +109,14 @@ def export_dataset(folder: Path, out: Path, options: ExportOptions) -> ExportRep
 def _write(folder: Path, out: Path, plan: _Plan, options: ExportOptions) -> ExportReport:
     splits = [split for split in Split if options.shares.of(split) or split is not Split.TEST]
     report = ExportReport(left_out=plan.facts.left_out, class_names=plan.facts.class_names)
-    out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.{uuid.uuid4().hex}.partial"
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
+    except OSError as error:
+        why = f"no folder can be made in {out.parent}: {error.strerror}"
+        raise DatasetError(f"{out}: {why}: name a folder elsewhere") from None
+    try:
         writer = WRITERS[options.format](partial, plan.facts, splits)
         for one in plan.pictures():
             path = writer.picture_path(one, PurePosixPath(one.picture.file_name).name)
@@ -127,9 +132,23 @@ def _write(folder: Path, out: Path, plan: _Plan, options: ExportOptions) -> Expo
             report.background[one.split] += not number
         writer.finish()
         partial.rename(out)
+    except OSError as error:
+        if _is_of_the_dataset(error, partial):
+            error.filename, error.filename2 = str(out), None  # `partial` is gone when somebody reads this
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _is_of_the_dataset(error: OSError, partial: Path) -> bool:
+    """Whether the dataset can't be written; otherwise the collected folder can't be read."""
+    # A copy that fails bears the name of the picture, also where its own place is full.
+    return (
+        error.filename is None
+        or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        or str(error.filename).startswith(str(partial))
+    )
 
 
 def _refuse_place(folder: Path, out: Path) -> None:
@@ -141,6 +160,8 @@ def _refuse_place(folder: Path, out: Path) -> None:
         raise DatasetError(f"{out}: is the folder in which you are: name a new one")
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise DatasetError(f"{out}: exists already: name a new or an empty folder")
+    if place.is_mount():
+        raise DatasetError(f"{out}: a disk or a volume is mounted there: name a new folder in it")
 
 
 class _Plan:

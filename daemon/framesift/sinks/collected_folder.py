@@ -66,7 +66,8 @@ def metadata_file(folder: Path) -> Path:
     """The listing of a collected folder. Raises NoCollectedFolder."""
     path = folder / "metadata.jsonl"
     if not path.is_file():
-        raise NoCollectedFolder(f"{folder}: no metadata.jsonl in it: the path of a folder sink is expected")
+        why = "does not exist" if not folder.exists() else "no metadata.jsonl in it" if folder.is_dir() else "no folder"
+        raise NoCollectedFolder(f"{folder}: {why}: the path of a folder sink is expected")
     return path
 
 
