@@ -40,3 +40,15 @@ def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
     page = tmp_path / "a.md"
     page.write_text("[1](b.md) [2](b.md#how-limits-work-here) [3](b.md#other) [4](c.md) [5](https://example.org/x)")
     assert list(_broken(page)) == ["b.md#other", "c.md"]
+
+
+def test_what_the_program_says_about_a_page_can_be_found_there() -> None:
+    # `docs/deploy.md, Jetson` in a message: the page is there, and so is its section.
+    for path in (ROOT / "daemon" / "framesift").rglob("*"):
+        if path.suffix not in (".py", ".yaml"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert "(README, " not in text, path
+        for page, heading in re.findall(r"\b(docs/\w+\.md)(?:, ([A-Z]\w+)\))?", text):
+            assert (ROOT / page).is_file(), f"{path} names {page}"
+            assert not heading or heading.lower() in _anchors(ROOT / page), f"{path} names {page}, {heading}"

@@ -190,6 +190,43 @@ def test_shells_read_the_scripts(name: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_as_service_sets_the_variables_that_the_unit_would(tmp_path: Path) -> None:
+    settings, commands = tmp_path / "etc", tmp_path / "bin"
+    (settings / "credentials").mkdir(parents=True)
+    commands.mkdir()
+    lines = [
+        "# of this device",
+        "; none",
+        "",
+        "DEVICE=gate-7",
+        "  HOST=10.0.7.5 \t",
+        "STREAMS='[{\"a\": 1}]'",
+        "RING=early",
+    ]
+    (settings / "environment").write_text("\n".join(lines))  # the last line without its end
+    script = tmp_path / "framesift-as-service"
+    script.write_text(
+        (ROOT / "scripts" / "framesift-as-service")
+        .read_text()
+        .replace("/etc/framesift", str(settings))
+        .replace("/var/lib/framesift", str(tmp_path))
+        .replace("/run/framesift", str(tmp_path / "framesift"))
+    )
+    # What only root may do, and, in the place of another user's command, the words of which it consists.
+    for name, does in {"id": "echo 0", "chown": ":", "framesift": ":", "runuser": 'printf "%s\\n" "$@"'}.items():
+        (commands / name).write_text(f"#!/bin/sh\n{does}\n")
+        (commands / name).chmod(0o755)
+    path = f"{commands}:{os.environ['PATH']}"
+    result = subprocess.run(
+        ["sh", script, "check"], env={"PATH": path}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    words = result.stdout.splitlines()
+    variables = words[words.index("-i") + 1 : words.index(str(commands / "framesift"))]
+    assert set(variables) >= {"DEVICE=gate-7", "HOST=10.0.7.5", 'STREAMS=[{"a": 1}]', "RING=early"}
+    assert words[-1] == "check"
+
+
 @pytest.mark.torture
 def test_the_locked_wheels_in_a_folder_are_enough_without_a_network(tmp_path: Path) -> None:
     wheels, root = tmp_path / "wheels", tmp_path / "root"

@@ -384,7 +384,7 @@ def _user_error(error: Exception) -> tuple[str, int] | None:
     The spool's errors are imported only here: a command that needs no spool loads neither the spool nor cv2.
     """
     if isinstance(error, ModuleNotFoundError):
-        advice = "pip install 'framesift[headless]', or use the system's OpenCV (README, a minute's start)"
+        advice = "pip install 'framesift[headless]', or use the system's OpenCV (docs/deploy.md, Jetson)"
         return (f"cv2 is missing: {advice}", 1) if error.name == "cv2" else None
     if isinstance(error, PermissionError):
         return f"{error.filename}: permission denied for uid {os.getuid()}", 1
