@@ -12,6 +12,7 @@ def days() -> dict[str, SimulatedDay]:
     return {kind: simulated_day(kind, 1) for kind in KINDS}
 
 
+@pytest.mark.exhaustive
 def test_a_day_has_its_best_scenes_and_the_same_ones_each_time(days: dict[str, SimulatedDay]) -> None:
     for day in days.values():
         assert len(day.lines) == len(day.scene) == FRAMES

@@ -196,6 +196,7 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert "a < b" in [text.text for text in root.findall("{*}text")]
 
 
+@pytest.mark.exhaustive
 def test_the_benchmark_runs_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     sizes = ["--seeds", "1", "--days", "1", "--clips", "24", "--cameras", "digits", "--processes", "1"]
 

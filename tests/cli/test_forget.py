@@ -75,6 +75,7 @@ def test_a_stream_is_forgotten_everywhere_beside_the_daemon_that_collects_it(tmp
     assert framesift(tmp_path, "spool", "list").returncode == 0
 
 
+@pytest.mark.exhaustive
 def test_no_byte_of_what_was_delivered_long_ago_is_left_in_the_spool(tmp_path: Path) -> None:
     configure(tmp_path)
     with Daemon(tmp_path) as daemon:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exhaustive import some_of
 from mistakes import MISTAKES, Mistake, said
 from mistakes_page import section
 from rigs.daemon import framesift
@@ -20,7 +21,9 @@ def check(folder: Path, environment: Mapping[str, Any]) -> tuple[str, str]:
     return ran.stdout, ran.stderr
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
+@pytest.mark.parametrize(
+    "mistake", some_of(MISTAKES, lambda mistake: mistake in MISTAKES[::4]), ids=lambda mistake: mistake.what
+)
 def test_a_mistake_is_answered_as_the_page_says(tmp_path: Path, mistake: Mistake) -> None:
     answer = said(mistake, tmp_path, check)
     assert section(mistake, answer) in PAGE, f"run .venv/bin/python scripts/mistakes_page.py; it says now: {answer}"

@@ -14,6 +14,8 @@ import pytest
 from rigs.daemon import POLICY, framesift, write_configuration
 from rigs.footage import numbered_clip
 
+pytestmark = pytest.mark.exhaustive  # it is installed first
+
 PROJECT = Path(__file__).parents[1] / "rigs" / "outside"
 DARK = {"name": "dark", "type": "python", "factory": "framesift_outside:Dark", "options": {"below": 1}}
 PILES = {"name": "piles", "type": "python", "factory": "framesift_outside:OverlappingObjects"}

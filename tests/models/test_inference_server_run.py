@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from exhaustive import some_of
 from rigs.daemon import POLICY, Daemon, collected, framesift, write_configuration
 from rigs.drawn_clips import Mask, box_of, clip, filled, shape, white
 from rigs.footage import numbered_clip
@@ -29,7 +30,7 @@ def within(polygon: list[dict[str, float]], width: int, height: int) -> Mask:
     return filled([(p["x"], p["y"]) for p in polygon], width, height)
 
 
-@pytest.mark.parametrize("route", ["v1", "legacy"])
+@pytest.mark.parametrize("route", some_of(["v1", "legacy"], lambda route: route == "v1"))
 @pytest.mark.parametrize("model_id", ["boxes/1", "shapes/1"])
 def test_the_servers_objects_lie_in_the_stored_picture_where_the_annotation_says(
     tmp_path: Path, model_id: str, route: str

@@ -229,10 +229,11 @@ def test_a_slow_server_costs_three_deadlines_and_then_none() -> None:
             away(asked)
         for _ in range(200):
             away(asked)
-        assert len(server.asked) == 3
         server.orders.clear()
         clock.advance(0.5)
         asked.predict(PICTURE)
+        server.until(lambda: len(server.asked) >= 4)  # it may read a request after it was given up
+        assert len(server.asked) == 4
 
 
 def test_a_server_that_names_a_time_is_not_asked_before() -> None:

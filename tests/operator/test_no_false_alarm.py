@@ -127,6 +127,7 @@ def _is_alarm(event: dict[str, Any]) -> bool:
     return event["event"] == "health" or event["level"] == "error" or event.get("state") == "lost"
 
 
+@pytest.mark.exhaustive
 def test_minutes_of_health_with_hiccups_are_without_an_alarm(tmp_path: Path) -> None:
     with site(tmp_path, 0.1, command=CLOCKED) as made:
         pass_time = made.situation.pass_time

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(600)  # virtual environments are made, also where others work on the machine
+# Virtual environments are made, also where others work on the machine.
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(600)]
 SCRIPTS = ("install", "choose_requirements", "framesift-as-service")
 
 
@@ -108,7 +109,6 @@ def test_a_second_run_changes_nothing(sources: Path, installed: Path) -> None:
     assert contents(installed) == before
 
 
-@pytest.mark.exhaustive  # it installs once more
 def test_settings_survive_an_upgrade_and_the_version_before_is_kept(
     sources: Path, installed: Path, tmp_path: Path
 ) -> None:
@@ -171,7 +171,6 @@ def test_a_folder_of_wheels_that_is_not_there_is_named_before_anything_is_done(s
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.exhaustive  # it installs once more
 def test_a_broken_installation_leaves_the_old_program(sources: Path, installed: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(sources, tmp_path / "sources"))
     (broken / "requirements" / "run.txt").write_text("numpy==2.0.0 --hash=sha256:" + "0" * 64 + "\n")

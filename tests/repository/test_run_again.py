@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.exhaustive  # pytest runs two or three times in each
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_again.py"
 # Fails in the first run, and passes in every later one.
 LUCKLESS = """

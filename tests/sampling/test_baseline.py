@@ -60,6 +60,7 @@ def test_an_interval_without_frames_gives_nothing_and_the_next_no_more_than_one(
     assert [weight for _, weight in weights(rig)] == [10]
 
 
+@pytest.mark.exhaustive
 def test_each_frame_of_an_interval_is_drawn_as_often_as_every_other(tmp_path: Path) -> None:
     rig = PacedDevice(
         tmp_path, policy({**SELDOM, "limits": [{"type": "daily", "value": 5760}]}, baseline={"share": 0.5})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rigs.hold_kills import kill_and_check
 
 
+@pytest.mark.exhaustive
 def test_what_is_held_survives_sigkill_and_every_hour_has_its_turns(tmp_path: Path) -> None:
     kill_and_check(tmp_path, kills=4, seed=1)

@@ -69,7 +69,7 @@ def test_a_flipped_bit_of_the_log_loses_nothing_that_was_committed(small_with_lo
     assert set(kinds) <= {"put right", "nothing happened"}
 
 
-@pytest.mark.parametrize("bit", some_of(range(8), lambda bit: bit in (2, 5)))
+@pytest.mark.parametrize("bit", some_of(range(8), lambda bit: bit == 2))
 def test_no_byte_of_the_header_costs_a_single_row(small: Built, memory: Path, bit: int) -> None:
     before = rows_of(small.folder)
     for offset in range(bit % 4, 100, 4):  # each byte is tried with two of its bits

@@ -78,6 +78,7 @@ def survive_header(older: Built, damages: Iterable[HeaderByte], folder: Path) ->
         shutil.rmtree(folder)
 
 
+@pytest.mark.exhaustive
 def test_no_byte_of_an_older_header_costs_a_row(older: Built, memory: Path) -> None:
     flipped, drawn = every_header_byte(FLIPPED), every_header_byte(RANDOM)
     survive_header(older, flipped[::2] + drawn[1::2], memory / f"{older.folder.name}-header")

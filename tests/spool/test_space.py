@@ -54,6 +54,7 @@ def test_live_pages_and_log_stay_under_max_bytes_for_all_sizes(tmp_path: Path, m
     spool.close()
 
 
+@pytest.mark.exhaustive
 def test_what_the_limits_count_is_named_where_it_fills_the_spool(tmp_path: Path) -> None:
     clock = ManualClock()
     spool = opened(tmp_path, clock, max_bytes=MIB)

@@ -39,7 +39,10 @@ def written(folder: Path, *numbers: int) -> tuple[int, int]:
         pytest.param(60_000, 60_000, id="small", marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.parametrize(("pictures", "burst"), [(150, 1), (300, 100)], ids=["every few seconds", "bursts"])
+@pytest.mark.parametrize(
+    ("pictures", "burst"),
+    [pytest.param(150, 1, id="every few seconds", marks=pytest.mark.exhaustive), pytest.param(300, 100, id="bursts")],
+)
 def test_a_picture_costs_at_most_three_times_its_bytes_from_acceptance_to_deletion(
     tmp_path: Path, pictures: int, burst: int, smallest: int, largest: int
 ) -> None:
@@ -48,6 +51,7 @@ def test_a_picture_costs_at_most_three_times_its_bytes_from_acceptance_to_deleti
     assert accepted < all_written <= MOST_FOR_A_BYTE * accepted
 
 
+@pytest.mark.exhaustive
 def test_a_folder_with_a_bound_costs_once_and_a_half_more(tmp_path: Path) -> None:
     accepted, all_written = written(tmp_path, 300, 100, 60_000, 60_000, 6_000_000)
     assert len(list((tmp_path / "collected" / "images").iterdir())) < 100, "the oldest went, many times"

@@ -228,7 +228,7 @@ def scenes() -> dict[str, list[NDArray[np.float32]]]:
     }
 
 
-@pytest.mark.parametrize("encoder", some_of(ENCODERS, lambda encoder: encoder in ("100 kbit/s", "10 kbit/s")))
+@pytest.mark.parametrize("encoder", some_of(ENCODERS, lambda encoder: encoder == "10 kbit/s"))
 @pytest.mark.parametrize("scene", ["a street at night", "an empty street at night", "a wall"])
 def test_real_noise_behind_an_encoder_is_not_frozen(scene: str, encoder: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
@@ -239,7 +239,12 @@ def test_real_noise_behind_an_encoder_is_not_frozen(scene: str, encoder: str, tm
 
 
 @pytest.mark.parametrize(
-    ("encoder", "with_clock"), [({"crf": "23"}, False), ({"b": "300000"}, False), ({"b": "300000"}, True)]
+    ("encoder", "with_clock"),
+    [
+        pytest.param({"crf": "23"}, False, marks=pytest.mark.exhaustive),
+        pytest.param({"b": "300000"}, False, marks=pytest.mark.exhaustive),
+        ({"b": "300000"}, True),
+    ],
 )
 def test_a_still_picture_behind_an_encoder_is_frozen(encoder: dict[str, str], with_clock: bool, tmp_path: Path) -> None:
     picture = street_by_day()[0]

@@ -153,6 +153,7 @@ def test_a_reader_that_is_stuck_in_the_kernel_leaves_the_others_alone(clip: Path
     end(streams)
 
 
+@pytest.mark.exhaustive
 def test_a_stream_has_at_most_three_readers_that_are_stuck_and_another_when_one_ends(clip: Path) -> None:
     (watched,) = started(clip, 1)
     with contextlib.ExitStack() as traced:

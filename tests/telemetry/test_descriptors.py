@@ -323,6 +323,7 @@ def clip(path: Path, frames: int) -> None:
     film.release()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(240)
 def test_a_daemon_waits_it_out_loses_nothing_and_logs_it_once(tmp_path: Path) -> None:
     clip(tmp_path / "clip.avi", _FRAMES)

@@ -138,6 +138,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> int:
     return delivered_in_a_minute(tmp_path_factory.mktemp("minute") / "healthy", unsure, 0.0)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("failure", some_of([unsure, away], lambda failure: failure is unsure))
 @pytest.mark.parametrize("share", some_of([0.1, 0.5], lambda share: share == 0.5))
 def test_calls_that_fail_at_random_cost_hardly_more_than_these_calls(
@@ -147,6 +148,7 @@ def test_calls_that_fail_at_random_cost_hardly_more_than_these_calls(
     assert delivered_in_a_minute(tmp_path / "failing", failure, share) >= 0.8 * (1.0 - share) * healthy
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("failure", some_of([unsure, away], lambda failure: failure is unsure))
 def test_an_outage_of_a_day_buries_nothing_however_many_are_tried(
     spool: Spool, clock: ManualClock, failure: Callable[[], DeliveryResult]
