@@ -79,6 +79,8 @@ FIELDS: dict[str, Any] = {
         "registered": 0,
         "buried": 2,
         "size_bytes": 3 << 20,
+        "log_bytes": 1 << 20,
+        "max_bytes": 64 << 20,
         "outcomes": {"delivered": 5, "evicted": 0},
     },
 }
@@ -94,12 +96,12 @@ def test_the_status_is_printed_with_health_streams_policies_quota_and_spool() ->
         "policy of gate: none yet from https://example.com/p.json: no answer within 4 s",
         "policy 0123456789ab (policy.json, from the disk): some",
         "  note: a note",
-        "quota is granted by: away (no answer); 4 datapoint(s) wait for quota",
+        "quota is granted by: away (no answer); 4 datapoints wait for quota",
         "stream gate was lost 2 times, most recently 0:01:05 ago: the reader was killed by SIGKILL",
         "  p/some, daily: 3 of 9 used",
         "  few, hourly: 2 of 2 used: nothing more is accepted for it until the next hour",
         "pictures kept of gate: 2 snapshot, 1 away",
-        "spool: 1 ready, 2 buried; 3.0 MiB",
+        "spool: 1 ready, 2 buried; 4.0 MiB of 64.0 MiB",
         "outcomes so far: 5 delivered",
     ):
         assert line in text.splitlines()

@@ -148,6 +148,27 @@ def test_every_picture_of_the_gallery_is_shown_and_explains_itself(shown: Shown)
     assert page.url.removeprefix(f"{shown.address}/datapoints/") in ids
 
 
+def test_every_page_has_its_title_and_an_unknown_datapoint_a_way_on(shown: Shown) -> None:
+    page = shown.page
+    titles = []
+    for path in ("", "gallery", "nearly", "coverage", f"datapoints/{shown.rows()[0].id}"):
+        page.goto(f"{shown.address}/{path}")
+        titles.append(page.title())
+        expect(page.locator("h2").first).to_be_visible()
+        expect(page.locator("main")).to_contain_text("all times: UTC")
+    assert titles == [
+        f"{name}, test: framesift" for name in ("now", "gallery", "nearly taken", "coverage", "datapoint")
+    ]
+    other = page.context.new_page()
+    answer = other.goto(f"{shown.address}/datapoints/nothing%3Cb%3E")
+    assert answer is not None
+    assert answer.status == 404
+    expect(other.locator("h2")).to_have_text("Datapoint nothing<b>")
+    expect(other.locator("main")).to_contain_text("No datapoint with this id is on this machine")
+    other.locator("main a").click()
+    assert other.url == f"{shown.address}/gallery"
+
+
 def test_a_datapoint_is_dropped_before_it_is_delivered(shown: Shown) -> None:
     page = shown.page
     id = shown.rows()[0].id
@@ -275,6 +296,8 @@ def test_a_frame_is_taken_now_and_explained(tmp_path: Path, browser: Browser) ->
 def test_a_page_that_is_not_told_the_key_shows_numbers_and_no_picture(shown: Shown, browser: Browser) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800})
     page = context.new_page()
+    page.goto(f"{shown.address}/gallery?class={'long-' * 30}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.goto(f"{shown.address}/gallery")
     expect(page.locator("main")).to_contain_text("framesift status --open")
     assert page.locator("img").count() == 0

@@ -68,7 +68,7 @@ def datapoint(number: int = 0, **fields: object) -> PageDatapoint:
 
 def test_the_budget_says_what_is_used_and_when_there_is_more() -> None:
     said = text(budget_view(REPORT, None, UTC))
-    assert "this device counts for itself; 2 wait for quota" in said
+    assert "this device counts for itself; 2 datapoints wait for quota" in said
     assert "unsure 5 of 20 in the hour a new hour at 13:00, in 30 min" in said
     for pair in ("waiting 5", "being sent 1", "buried 4", "oldest 2 min", "6.0 MiB of 12.0 MiB", "left: delivered 7"):
         assert pair in said
@@ -162,18 +162,32 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
 
 def test_the_gallery_shows_a_page_and_where_older_ones_are() -> None:
     page = GalleryPage((datapoint(0), datapoint(1, stream="yard")), PagePlace(7, 40))
-    shown = gallery_view(page, PageChoice(stream="a & b"), NAMES, UTC, has_key=True)
+    shown = gallery_view(page, PageChoice(stream="a & b"), NAMES, UTC, is_first=True, has_key=True)
     assert shown.count("<figure>") == 2
     assert "/pictures/id0.jpg" in shown
     assert 'href="/gallery?stream=a+%26+b&amp;before=7.40"' in shown
-    last = gallery_view(GalleryPage((), None), PageChoice(state="buried"), NAMES, UTC, has_key=True)
-    assert "No datapoint is like that" in last
-    assert "older" not in text(last)
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_first", "older", "said"),
+    [
+        (PageChoice(), True, None, "No datapoint is on this machine: none was accepted yet, or all have left it."),
+        (PageChoice(by_score=True), True, None, "No datapoint is on this machine"),
+        (PageChoice(state="buried"), True, None, "No datapoint on this machine is like that"),
+        (PageChoice(state="buried"), False, None, "There are no older datapoints like that."),
+        (PageChoice(state="buried"), True, PagePlace(7, 40), "there are older ones. older"),
+    ],
+)
+def test_a_page_of_the_gallery_without_datapoints_says_why(
+    choice: PageChoice, is_first: bool, older: PagePlace | None, said: str
+) -> None:
+    shown = gallery_view(GalleryPage((), older), choice, NAMES, UTC, is_first=is_first, has_key=True)
+    assert said in text(shown)
 
 
 def test_the_gallery_offers_what_is_known_shown_or_chosen() -> None:
     page = GalleryPage((datapoint(0),), None)
-    shown = gallery_view(page, PageChoice(class_name="dog"), NAMES, UTC, has_key=True)
+    shown = gallery_view(page, PageChoice(class_name="dog"), NAMES, UTC, is_first=True, has_key=True)
     offered = re.findall(r'<option value="(\w*)"( selected)?>', shown)
     assert [name for name, _ in offered if name] == [
         *("gate", "hall", "rare", "unsure", "bus", "car", "dog"),
@@ -184,7 +198,7 @@ def test_the_gallery_offers_what_is_known_shown_or_chosen() -> None:
 
 
 def test_without_the_key_no_picture_is_named() -> None:
-    shown = gallery_view(GalleryPage((datapoint(),), None), PageChoice(), NAMES, UTC, has_key=False)
+    shown = gallery_view(GalleryPage((datapoint(),), None), PageChoice(), NAMES, UTC, is_first=True, has_key=False)
     assert "<img" not in shown
     assert "framesift status --open" in shown
 
@@ -206,9 +220,9 @@ def test_a_datapoint_has_the_buttons_of_its_state(state: str, posts: list[str]) 
 def test_a_datapoint_that_has_left_is_still_explained() -> None:
     line = {"type": "decision", "at": AT_S, "stream": "gate", "frame": 1, "outcome": "accepted", "strategy": "unsure"}
     said = text(datapoint_view("id9", None, [line], UTC, has_key=True))
-    assert "id9: its picture is not on this machine any more" in said
+    assert "Frame id9 Its picture is not on this machine any more" in said
     assert "accepted for unsure" in said
-    assert "id9: its picture is not on this machine any more" in text(
+    assert "Frame id9 Its picture is not on this machine any more" in text(
         datapoint_view("id9", None, [], UTC, has_key=True)
     )
 
@@ -217,8 +231,8 @@ def test_a_held_frame_that_was_refused_is_no_datapoint_whose_picture_has_left() 
     line = {"type": "decision", "at": AT_S, "stream": "gate", "frame": 1, "outcome": "held", "strategy": "unsure"}
     dropped = {"type": "outcome", "at": AT_S + 9, "outcome": "refused", "reason": "outscored"}
     said = text(datapoint_view("id9", None, [line, dropped], UTC, has_key=True))
-    assert "id9: it was refused, and so its picture was thrown away" in said
-    assert "id9: it is no datapoint yet" in text(datapoint_view("id9", None, [line], UTC, has_key=True))
+    assert "Frame id9 It was refused, and so its picture was thrown away" in said
+    assert "Frame id9 It is no datapoint yet" in text(datapoint_view("id9", None, [line], UTC, has_key=True))
 
 
 @pytest.mark.parametrize(

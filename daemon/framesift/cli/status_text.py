@@ -10,6 +10,7 @@ from rich.table import Table
 
 from framesift.cli.collected_text import collected_text
 from framesift.cli.console import escape_text, out
+from framesift.config.byte_sizes import bytes_text
 
 _LOSSES_SHOWN_S = 86_400.0
 _WINDOWS = {"minutely": "minute", "hourly": "hour", "daily": "day"}
@@ -51,8 +52,14 @@ def print_status(fields: dict[str, Any]) -> None:
         out.print("[red]the spool can't be read[/]")
         return
     states = {state: queue[state] for state in ("ready", "sending", "registered", "buried")}
-    out.print(f"spool: {_counts(states) or 'empty'}; {queue['size_bytes'] / 2**20:.1f} MiB")
+    out.print(f"spool: {_counts(states) or 'empty'}; {_size(queue)}")
     out.print(f"outcomes so far: {_counts(queue['outcomes']) or 'none'}")
+
+
+def _size(queue: dict[str, Any]) -> str:
+    """How large the spool is, its write-ahead log included: what its bound is for."""
+    size = bytes_text(queue["size_bytes"] + queue.get("log_bytes", 0))  # an older daemon does not say it
+    return f"{size} of {bytes_text(queue['max_bytes'])}" if queue.get("max_bytes") else size
 
 
 def _stream_table(streams: list[dict[str, Any]]) -> Table:
@@ -97,7 +104,8 @@ def _policy_line(policy: dict[str, Any]) -> str:
 
 def _quota_lines(quota: dict[str, Any]) -> Iterator[str]:
     """Who grants quota, and each limit in its current window."""
-    pending = f"; {quota['pending']} datapoint(s) wait for quota" if quota["pending"] else ""
+    waits = "1 datapoint waits" if quota["pending"] == 1 else f"{quota['pending']} datapoints wait"
+    pending = f"; {waits} for quota" if quota["pending"] else ""
     why = f" ({quota['why']})" if quota["why"] else ""
     yield f"quota is granted by: {quota['granted_by']}{why}{pending}"
     for use in quota["used"]:

@@ -38,7 +38,8 @@ def _quota(report: StatusReport, zone: tzinfo) -> Html:
     if quota is None:
         return element("p", "the quota can't be read now", class_="bad")
     granted = _GRANTERS.get(quota.granted_by, quota.granted_by) + (f": {quota.why}" if quota.why else "")
-    pending = f"; {quota.pending} wait for quota" if quota.pending else ""
+    waits = "1 datapoint waits" if quota.pending == 1 else f"{quota.pending} datapoints wait"
+    pending = f"; {waits} for quota" if quota.pending else ""
     return joined(
         element("p", f"Quota: {granted}{pending}."),
         element("div", [_use(use, report, zone) for use in quota.used], class_="uses")

@@ -19,10 +19,10 @@ def datapoint_view(
     """Everything about a datapoint. one: None if it is not on this machine any more. lines: of the record."""
     decisions = [line for line in lines if line["type"] == "decision"]
     outcomes = [line for line in lines if line["type"] == "outcome"]
-    parts: list[Html | None] = []
+    parts: list[Html | None] = [element("h2", f"Frame {id}" if one is None else f"Datapoint {id}")]
     if one is None:
         why = explanation.missing_picture(decisions[-1], outcomes) if decisions else explanation.PICTURE_GONE
-        parts.append(element("p", f"{id}: {why}"))
+        parts.append(element("p", _sentence(why)))
     else:
         parts.append(picture(one, has_key=has_key))
         why = f": {one.why}" if one.why else ""
@@ -37,6 +37,21 @@ def datapoint_view(
     if not decisions:
         parts.append(element("p", "The record does not go back to this decision, or nothing is recorded."))
     return joined(parts)
+
+
+def unknown_datapoint_view(id: str) -> Html:
+    """For an id that nothing is known of."""
+    return joined(
+        element("h2", f"Datapoint {id}"),
+        element(
+            "p", "No datapoint with this id is on this machine, and the decision record does not have it (any more)."
+        ),
+        element("p", "Those that are here are in the ", element("a", "gallery", href="/gallery"), "."),
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _hands(one: PageDatapoint) -> Html | None:

@@ -30,19 +30,31 @@ class GalleryNames:
     classes: Sequence[str]
 
 
-def gallery_view(page: GalleryPage, choice: PageChoice, names: GalleryNames, zone: tzinfo, *, has_key: bool) -> Html:
-    """One page of the gallery."""
+def gallery_view(
+    page: GalleryPage, choice: PageChoice, names: GalleryNames, zone: tzinfo, *, is_first: bool, has_key: bool
+) -> Html:
+    """One page of the gallery. is_first: whether it begins with the newest."""
     tiles = [_tile(one, zone, has_key=has_key) for one in page.shown]
-    nothing = None if tiles else element("p", "No datapoint is like that, as far as was looked.")
     older: Html | None = None
     if page.older is not None:
         older = element("a", "older", href=f"/gallery?{urlencode(_query(choice) | {'before': str(page.older)})}")
     return joined(
+        element("h2", "Gallery"),
         _filter(page.shown, choice, names),
-        nothing,
+        None if tiles else element("p", _nothing_text(page, choice, is_first=is_first)),
         element("div", tiles, class_="tiles"),
         element("p", older),
     )
+
+
+def _nothing_text(page: GalleryPage, choice: PageChoice, *, is_first: bool) -> str:
+    if page.older is not None:
+        return "None of the datapoints that were looked at is like that; there are older ones."
+    if not is_first:
+        return "There are no older datapoints like that."
+    if choice in (PageChoice(), PageChoice(by_score=True)):
+        return "No datapoint is on this machine: none was accepted yet, or all have left it."
+    return "No datapoint on this machine is like that: choose less above."
 
 
 def picture(one: PageDatapoint, *, has_key: bool) -> Html:
@@ -60,9 +72,11 @@ def picture(one: PageDatapoint, *, has_key: bool) -> Html:
 
 def nearly_view(lines: Sequence[dict[str, Any]], zone: tzinfo, thumbnails: Collection[str]) -> Html:
     """The frames that were nearly taken. lines: of the record, the newest first. thumbnails: those that are shown."""
+    title = element("h2", "Nearly taken")
     if not lines:
-        return element("p", "No frame was nearly taken lately, or nothing is recorded (decisions.max_bytes).")
-    return element("div", [_nearly(line, zone, thumbnails) for line in lines], class_="nearly")
+        why = "No frame was nearly taken lately, or nothing is recorded (decisions.max_bytes)."
+        return joined(title, element("p", why))
+    return joined(title, element("div", [_nearly(line, zone, thumbnails) for line in lines], class_="nearly"))
 
 
 def _nearly(line: dict[str, Any], zone: tzinfo, thumbnails: Collection[str]) -> Html:
@@ -120,7 +134,9 @@ def _filter(shown: Sequence[PageDatapoint], choice: PageChoice, names: GalleryNa
             element(
                 "select",
                 element("option", "newest first", value=""),
-                element("option", "highest score first", value="score", selected=choice.by_score),
+                element(
+                    "option", "highest score first, of the newest thousand", value="score", selected=choice.by_score
+                ),
                 name="order",
             ),
         ),

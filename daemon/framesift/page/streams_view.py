@@ -61,7 +61,7 @@ def _state(stream: StreamCounts, pause: PausedStream | None, zone: tzinfo) -> Ht
     if stream.up is None:
         return element("p", element("span", "not started", class_="mark"), class_="state")
     word, kind = ("running", "good mark") if stream.up else ("no pictures", "bad mark")
-    lost = f"lost {stream.losses} time{'s' if stream.losses > 1 else ''}" if stream.losses else ""
+    lost = "" if not stream.losses else "lost once" if stream.losses == 1 else f"lost {stream.losses} times"
     return element("p", element("span", word, class_=kind), " ", element("small", lost), class_="state")
 
 
@@ -78,6 +78,18 @@ def _numbers(stream: StreamCounts, speed: float | None) -> Html:
 def all_streams_hands() -> Html:
     """The buttons for all streams together."""
     return element("p", _button("pause all", "/pause", ""), _button("resume all", "/resume", ""), class_="hands")
+
+
+def strip_legend() -> Html:
+    """What the colours of all streams' strips mean."""
+    kinds = {
+        "accepted": "accepted",
+        "refused": "wanted, but refused",
+        "unwanted": "wanted by nobody",
+        "down": "framesift did not run",
+    }
+    named = [element("span", element("i", class_=f"kind {kind}"), f" {text}") for kind, text in kinds.items()]
+    return element("p", "frames of the last hour, by minute: ", named, class_="legend")
 
 
 def _hands(stream: str, *, is_paused: bool) -> Html:

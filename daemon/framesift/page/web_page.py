@@ -17,19 +17,19 @@ from framesift.decisions import DecisionRecord, read_thumbnail, thumbnail_file
 from framesift.decisions.lookup import find_datapoint
 from framesift.page.budget_view import budget_view
 from framesift.page.coverage_view import coverage_view
-from framesift.page.datapoint_view import datapoint_view
+from framesift.page.datapoint_view import datapoint_view, unknown_datapoint_view
 from framesift.page.gallery_view import GalleryNames, gallery_view, nearly_view
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import PaceMeter
 from framesift.page.pictures import PageChoice, PagePictures, PagePlace
-from framesift.page.streams_view import all_streams_hands, stream_hands, stream_views
+from framesift.page.streams_view import all_streams_hands, stream_hands, stream_views, strip_legend
 from framesift.page.words import time_text
 from framesift.status import StatusAnswer, page_answer
 from framesift.telemetry import StatusReport, Telemetry
 
 _NEARLY = 50
 _NEARLY_SEARCHED = 5000  # lines of the record
-_NAMES = (("/", "now"), ("/gallery", "gallery"), ("/nearly", "nearly taken"), ("/coverage", "coverage"))
+_NAMES = {"/": "now", "/gallery": "gallery", "/nearly": "nearly taken", "/coverage": "coverage"}
 
 
 class WebPage:
@@ -80,14 +80,7 @@ class WebPage:
             return self._page(path, view, has_key=has_key)
         first, _, name = path.removeprefix("/").partition("/")
         if first == "datapoints" and name:
-            one = self._pictures.find(name)
-            if one is None and not has_key:  # whoever has no key must not make the whole record be read
-                return None
-            self._record.flush()
-            lines = [] if self._record_folder is None else find_datapoint(self._record_folder, name)
-            if one is None and not lines:
-                return None
-            return self._page(path, datapoint_view(name, one, lines, self._zone(), has_key=has_key), has_key=has_key)
+            return self._datapoint(path, name, has_key=has_key)
         if first == "pictures" and name.endswith(".jpg") and has_key:
             jpeg = self._pictures.jpeg(name.removesuffix(".jpg"))
             return None if jpeg is None else page_answer(jpeg, "image/jpeg")
@@ -98,6 +91,16 @@ class WebPage:
             jpeg = self._thumbnail(name.removesuffix(".jpg"))
             return None if jpeg is None else page_answer(jpeg, "image/jpeg")
         return None
+
+    def _datapoint(self, path: str, id: str, *, has_key: bool) -> StatusAnswer:
+        one = self._pictures.find(id)
+        lines: list[dict[str, Any]] = []
+        if has_key or one is not None:  # whoever has no key must not make the whole record be read
+            self._record.flush()
+            lines = [] if self._record_folder is None else find_datapoint(self._record_folder, id)
+        if one is not None or lines:
+            return self._page(path, datapoint_view(id, one, lines, self._zone(), has_key=has_key), has_key=has_key)
+        return self._page(path, unknown_datapoint_view(id), has_key=has_key, status=404)
 
     def live(self) -> bytes:
         """Return what changes of the page at `/`: a JSON object, the id of an element -> its HTML."""
@@ -137,6 +140,7 @@ class WebPage:
             element("h2", "Streams"),
             all_streams_hands() if streams else None,
             element("div", streams or "No stream has given a frame yet.", class_="streams"),
+            strip_legend() if streams else None,
             element("h2", "Budget"),
             element("div", parts["budget"], id="budget"),
             element("p", "as of ", element("span", parts["taken-at"], id="taken-at"), class_="hour"),
@@ -150,8 +154,9 @@ class WebPage:
         report = self._telemetry.report()
         streams = [one.stream for one in report.streams]
         names = GalleryNames(streams, list(report.accepted), self._pictures.class_names())
-        page = self._pictures.page(choice, PagePlace.parse(query.get("before", "")))
-        return gallery_view(page, choice, names, self._zone(), has_key=has_key)
+        before = PagePlace.parse(query.get("before", ""))
+        page = self._pictures.page(choice, before)
+        return gallery_view(page, choice, names, self._zone(), is_first=before == PagePlace(), has_key=has_key)
 
     def _nearly(self) -> Iterator[dict[str, Any]]:
         for line in islice(self._record.lines(), _NEARLY_SEARCHED):
@@ -163,8 +168,11 @@ class WebPage:
         files = () if self._record_folder is None else (thumbnail_file(self._record_folder, line) for line in lines)
         return frozenset(file.name for file in files if file is not None)
 
-    def _page(self, path: str, content: Html, *, has_key: bool) -> StatusAnswer:
-        links = [element("a", name, href=href, aria_current="page" if href == path else None) for href, name in _NAMES]
+    def _page(self, path: str, content: Html, *, has_key: bool, status: int = 200) -> StatusAnswer:
+        links = [
+            element("a", name, href=href, aria_current="page" if href == path else None)
+            for href, name in _NAMES.items()
+        ]
         note = None
         if not has_key:
             note = element("p", "Pictures need a key: ", element("code", "framesift status --open"), class_="note")
@@ -175,19 +183,19 @@ class WebPage:
                 element("meta", charset="utf-8"),
                 element("meta", name="viewport", content="width=device-width, initial-scale=1"),
                 element("link", rel="icon", href="data:,"),
-                element("title", f"{self._device}: framesift"),
+                element("title", f"{_NAMES.get(path, 'datapoint')}, {self._device}: framesift"),
                 element("style", Html(self._style)),
             ),
             element(
                 "body",
                 element("header", element("h1", self._device), element("nav", links)),
-                element("main", note, content),
+                element("main", note, content, element("p", f"all times: {self._zone()}", class_="hour")),
                 element("div", id="told", role="status"),
                 element("script", Html(self._script)),
             ),
             lang="en",
         )
-        return page_answer(b"<!doctype html>" + whole.encode(), "text/html; charset=utf-8")
+        return page_answer(b"<!doctype html>" + whole.encode(), "text/html; charset=utf-8", status)
 
 
 def _thumbnail(stream: str) -> Html:
