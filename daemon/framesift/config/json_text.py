@@ -20,7 +20,6 @@ _MAX_PROBLEMS = 100
 MAX_VALUES = 20_000
 MAX_DEPTH = 50
 NESTED_TOO_DEEPLY = f"is nested too deeply: at most {MAX_DEPTH} levels are allowed; is a bracket not closed?"
-TOO_LARGE = f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels"
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _FRACTION = re.compile(r"-?\d+(?:\.\d+|(?=[eE]))(?:[eE][+-]?\d+)?")
 _WORD = re.compile(r"[A-Za-z_][\w-]*")
@@ -59,7 +58,7 @@ def read_json(text: str, source: str) -> tuple[Any, tuple[str, ...], str]:
         except ValueError:  # Python reads 4300 digits
             at = next(found.start() for found in _TOKEN.finditer(text) if _is_long(found[0]))
             raise ConfigError(*problems, f"{_place(text, source, at)}: a number of too many digits") from None
-    _refuse_too_much(data, source)
+    _refuse_too_much(data, text, source)
     problems += [f"{_place(text, source, offset)}: {reason}" for offset, reason in _twice(text)]
     no_numbers = [f"{_place(text, source, offset)}: {reason}" for offset, reason in _no_numbers(text)]
     if no_numbers:
@@ -67,7 +66,7 @@ def read_json(text: str, source: str) -> tuple[Any, tuple[str, ...], str]:
     return data, tuple(problems), text
 
 
-def _refuse_too_much(data: object, source: str) -> None:
+def _refuse_too_much(data: object, text: str, source: str) -> None:
     """Raises ConfigError."""
     values = 0
     level = [data]
@@ -81,8 +80,10 @@ def _refuse_too_much(data: object, source: str) -> None:
             if isinstance(value, dict | list)
             for inner in (value.values() if isinstance(value, dict) else value)
         ]
+    if values > MAX_VALUES:
+        raise ConfigError(f"{source}: more than {MAX_VALUES} values: that is too large for a configuration")
     if level:
-        raise ConfigError(f"{source}: {TOO_LARGE}: that is too large for a configuration")
+        raise ConfigError(f"{_place(text, source, _too_deep(text))}: {NESTED_TOO_DEEPLY}")
 
 
 def _is_long(token: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from framesift.config.json_text import MAX_DEPTH, MAX_VALUES, NESTED_TOO_DEEPLY, TOO_LARGE, read_json
+from framesift.config.json_text import MAX_DEPTH, MAX_VALUES, NESTED_TOO_DEEPLY, read_json
 from framesift.config.types import ConfigError, KeyPath, format_value
 from framesift.config.yaml_errors import (
     INDENTED_WITH_A_TAB,
@@ -290,7 +290,7 @@ def _refuse_too_much_yaml(text: str, source: str) -> None:
         for event in yaml.parse(text, Loader=yaml.CBaseLoader):
             values += isinstance(event, yaml.NodeEvent)
             if values > 2 * MAX_VALUES:  # keys are counted here, too
-                raise ConfigError(f"{source}: {TOO_LARGE}: that is too large for a configuration")
+                raise ConfigError(f"{source}: more than {MAX_VALUES} values: that is too large for a configuration")
     except yaml.YAMLError:
         return
 
@@ -308,7 +308,8 @@ def _lines(root: yaml.Node | None) -> dict[KeyPath, int]:
     while waiting:
         key_path, node = waiting.pop()
         if len(lines) > MAX_VALUES or len(key_path) > MAX_DEPTH:
-            raise PlainProblem(f"{TOO_LARGE}: it may refer to itself", node.start_mark)
+            endless = f"more than {MAX_VALUES} values, or {MAX_DEPTH} levels: it may refer to itself"
+            raise PlainProblem(endless, node.start_mark)
         if isinstance(node, yaml.MappingNode):
             inner = [((*key_path, key.value), key, value) for key, value in node.value if isinstance(key.value, str)]
         elif isinstance(node, yaml.SequenceNode):
