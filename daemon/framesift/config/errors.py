@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from framesift.config.redact import MASK, is_secret_name
 from framesift.config.schema import (
     ADDRESS_PATTERN,
+    DURATION_PATTERN,
     FACTORY_PATTERN,
     HOURS_PATTERN,
     MODEL_ID_PATTERN,
@@ -56,6 +57,7 @@ _PATTERNS = {
     HOURS_PATTERN: 'two times of day, such as "06:00-22:00", from 00:00 to 24:00',
     TEXT_PATTERN: "a text of 1 to 128 characters, without control characters",
     ADDRESS_PATTERN: "an https:// address (http:// on this machine)",
+    DURATION_PATTERN: "a duration such as 12h",
     SIZE_PATTERN: "a size such as 2GiB",
 }
 

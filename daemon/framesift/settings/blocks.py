@@ -13,7 +13,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
 from framesift.config.paths import LocalPath
-from framesift.config.schema import MOST_BYTES, Name, StrictModel, Tag, parse_duration, parse_size, size_schema
+from framesift.config.schema import (
+    DURATION_PATTERN,
+    MOST_BYTES,
+    Name,
+    StrictModel,
+    Tag,
+    parse_duration,
+    parse_size,
+    size_schema,
+)
 from framesift.models import ModelSettings
 from framesift.policy import PolicySettings, RoboflowPolicySettings
 from framesift.settings.deprecated_keys import Deprecation
@@ -220,7 +229,7 @@ class Settings(DeviceSettings):
             {
                 "anyOf": [
                     {"type": "number", "minimum": 0, "maximum": _MOST_QUIET_S},
-                    {"type": "string"},
+                    {"type": "string", "pattern": DURATION_PATTERN},
                     {"type": "null"},
                 ]
             }
