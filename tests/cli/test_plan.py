@@ -60,7 +60,7 @@ def test_a_policy_is_written_and_beside_it_why(folder: Path) -> None:
     assert "300 frames of 1 stream, 24.9 hours" in text
     again = run("--budget", "2/hour", "day.jsonl")
     assert again.exit_code == 2
-    assert "policy.json, policy.md exists already; --force overwrites it" in " ".join(again.stderr.split())
+    assert "already there: policy.json, policy.md; --force overwrites" in " ".join(again.stderr.split())
     assert run("--budget", "2/hour", "day.jsonl", "--force").exit_code == 0
     assert "A budget of 48 images a day" in (folder / "policy.md").read_text()
 

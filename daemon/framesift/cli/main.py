@@ -254,7 +254,7 @@ def init(
     files = [folder / name for name in ("framesift.yaml", "policy.json", "street.mp4", SCHEMA_FILE)]
     existing = [str(path) for path in files if path.exists()]
     if existing and not force:
-        fail(f"{', '.join(existing)} exists already; --force overwrites it")
+        fail(f"already there: {', '.join(existing)}; --force overwrites")
     folder.mkdir(parents=True, exist_ok=True)
     chosen = state_folder(folder) if state is None else state.absolute()
     files[0].write_text(settings_text(chosen), encoding="utf-8")

@@ -48,7 +48,7 @@ def plan(
     comment = output.with_suffix(".md")
     existing = [str(path) for path in (output, comment) if path.exists()]
     if existing and not force:
-        fail(f"{', '.join(existing)} exists already; --force overwrites it, --output names another file")
+        fail(f"already there: {', '.join(existing)}; --force overwrites, --output names another file")
     try:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
