@@ -61,6 +61,19 @@ def size_schema(least_bytes: int) -> WithJsonSchema:
     )
 
 
+def duration_schema(most_s: float) -> WithJsonSchema:
+    """The JSON Schema of a duration in seconds, or null, as `size_schema`."""
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": most_s},
+                {"type": "string", "pattern": DURATION_PATTERN},
+                {"type": "null"},
+            ]
+        }
+    )
+
+
 def parse_duration(value: Any) -> Any:
     """Turns a text such as "24h" into seconds; other values are returned as they are. Raises ValueError."""
     if isinstance(value, str):

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from framesift.atomic_files import safe_name
 from framesift.config.network import Token, listen_address, require_token, split_address
 from framesift.config.paths import LocalPath
 from framesift.config.schema import (
-    DURATION_PATTERN,
     MOST_BYTES,
     Name,
     StrictModel,
     Tag,
+    duration_schema,
     parse_duration,
     parse_size,
     size_schema,
@@ -225,15 +225,7 @@ class Settings(DeviceSettings):
             examples=["12h"],
         ),
         BeforeValidator(parse_duration),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "number", "minimum": 0, "maximum": _MOST_QUIET_S},
-                    {"type": "string", "pattern": DURATION_PATTERN},
-                    {"type": "null"},
-                ]
-            }
-        ),
+        duration_schema(_MOST_QUIET_S),
     ] = 86_400.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63, description="The seed of every random draw.")] = 0
     streams: Annotated[
