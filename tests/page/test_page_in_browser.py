@@ -179,6 +179,8 @@ def test_a_datapoint_is_dropped_before_it_is_delivered(shown: Shown) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="drop").click()
     expect(page.locator("#told")).to_have_text("dropped", timeout=20_000)
+    expect(page.locator("main .mark")).to_have_text("dropped")
+    expect(page.get_by_role("button", name="drop")).to_have_count(0)
     assert id not in {row.id for row in shown.rows()}
     shown.daemon.wait_for("datapoints_dropped", ids=[id])
     page.goto(f"{shown.address}/gallery")
@@ -217,6 +219,13 @@ def test_a_button_stays_where_it_is_while_the_numbers_change(shown: Shown) -> No
     page.mouse.up()  # the click is not lost
     expect(page.locator("#stream-gate")).to_contain_text("paused until somebody resumes it", timeout=15_000)
     expect(page.locator("#hands-gate").get_by_role("button", name="resume")).to_be_focused(timeout=15_000)
+
+
+def test_a_stream_that_is_back_is_asked_for_its_picture_again(shown: Shown) -> None:
+    page = shown.page
+    expect(page.locator("img.thumbnail")).to_be_hidden(timeout=20_000)
+    with page.expect_request("**/thumbnails/gate.jpg?at=*"):
+        page.evaluate("show({'stream-gate': '<p><span class=mark>running again</span></p>'})")
 
 
 def test_a_page_that_hears_nothing_says_so_until_it_does(shown: Shown, browser: Browser) -> None:

@@ -145,12 +145,12 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
         StreamCounts("new"),
     )
     paused = (PausedStream("hall", AT_S - 60, AT_S + 3600, "alice"),)
-    report = replace(REPORT, streams=streams, paused=paused)
+    report = replace(REPORT, streams=streams, paused=paused, uptime_s=600.0)
     views, hands = dict(stream_views(report, {}, {"gate": 9.96}, (), UTC)), dict(stream_hands(report))
     assert list(views) == ["gate", "hall", "new", "yard"]
     said = {name: text(view) for name, view in views.items()}
     assert said["gate"].startswith(
-        "running lost 2 times frames read 1,200 to the model 10.0 a second accepted 3 refused 9"
+        "running lost 2 times counted since 2026-09-10 12:20:00 frames read 1,200 to the model 10.0 a second accepted 3 refused 9"
     )
     assert said["hall"].startswith("paused until 2026-09-10 13:30:00 by alice")
     assert said["yard"].startswith("away connection refused: is the port right?")
@@ -183,6 +183,7 @@ def test_a_page_of_the_gallery_without_datapoints_says_why(
 ) -> None:
     shown = gallery_view(GalleryPage((), older), choice, NAMES, UTC, is_first=is_first, has_key=True)
     assert said in text(shown)
+    assert ('href="/gallery?state=buried">the newest' in shown) is not is_first
 
 
 def test_the_gallery_offers_what_is_known_shown_or_chosen() -> None:

@@ -35,6 +35,7 @@ def gallery_view(
 ) -> Html:
     """One page of the gallery. is_first: whether it begins with the newest."""
     tiles = [_tile(one, zone, has_key=has_key) for one in page.shown]
+    newest = urlencode(_query(choice))
     older: Html | None = None
     if page.older is not None:
         older = element("a", "older", href=f"/gallery?{urlencode(_query(choice) | {'before': str(page.older)})}")
@@ -43,7 +44,7 @@ def gallery_view(
         _filter(page.shown, choice, names),
         None if tiles else element("p", _nothing_text(page, choice, is_first=is_first)),
         element("div", tiles, class_="tiles"),
-        element("p", older),
+        element("p", None if is_first else element("a", "the newest", href=f"/gallery?{newest}"), " ", older),
     )
 
 
@@ -54,7 +55,7 @@ def _nothing_text(page: GalleryPage, choice: PageChoice, *, is_first: bool) -> s
         return "There are no older datapoints like that."
     if choice in (PageChoice(), PageChoice(by_score=True)):
         return "No datapoint is on this machine: none was accepted yet, or all have left it."
-    return "No datapoint on this machine is like that: choose less above."
+    return 'No datapoint on this machine is like that: leave more of the choices above at "every".'
 
 
 def picture(one: PageDatapoint, *, has_key: bool) -> Html:

@@ -9,8 +9,11 @@ function show(parts) {
     if (part === null && id.startsWith("stream-")) return location.reload(); // a stream that is new
     if (part === null || shown[id] === html) continue;
     shown[id] = html;
+    const was = part.querySelector(".mark")?.textContent;
     const focused = part.contains(document.activeElement) ? document.activeElement.textContent : null;
     part.innerHTML = html;
+    const image = part.closest(".stream")?.querySelector(".thumbnail[hidden]");
+    if (image && was !== part.querySelector(".mark")?.textContent) renew(image); // the stream may be back
     if (focused === null) continue;
     const buttons = [...part.querySelectorAll("button")];
     (buttons.find((button) => button.textContent === focused) ?? buttons[0])?.focus();
@@ -48,6 +51,10 @@ function tell(text) {
   told.textContent = text;
   setTimeout(() => { if (told.textContent === text) told.textContent = ""; }, 8000);
 }
+function renew(image) {
+  image.hidden = false;
+  image.src = image.src.split("?")[0] + "?at=" + Date.now();
+}
 function hideBroken(image) { // the stream gives no picture now
   if (image.classList?.contains("thumbnail")) image.hidden = true;
 }
@@ -55,7 +62,7 @@ document.addEventListener("error", (event) => hideBroken(event.target), true);
 for (const image of document.images) if (image.complete && !image.naturalWidth) hideBroken(image);
 document.addEventListener("click", (event) => {
   const image = event.target;
-  if (image.classList.contains("thumbnail")) image.src = image.src.split("?")[0] + "?at=" + Date.now();
+  if (image.classList.contains("thumbnail")) renew(image);
 });
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-post]");
@@ -74,6 +81,10 @@ document.addEventListener("click", async (event) => {
     });
     const text = await answer.text();
     tell(answer.ok ? said(post, JSON.parse(text)) : text.trim());
+    if (answer.ok && post === "/datapoints/drop" && JSON.parse(text).dropped.length) {
+      document.querySelector("main .mark").textContent = "dropped";
+      button.closest(".hands").remove();
+    }
   } catch (error) {
     tell("the daemon does not answer: " + error.message);
   }
@@ -81,7 +92,7 @@ document.addEventListener("click", async (event) => {
 });
 function said(post, fields) {
   if (post === "/datapoints/drop") return fields.dropped.length ? "dropped" : "it could not be dropped: it has left, or is being sent";
-  if (post === "/datapoints/retry") return fields.retried.length ? "it is tried again now" : "nothing to try again: it has left, is being sent, or is sent next anyway";
+  if (post === "/datapoints/retry") return fields.retried.length ? "it is tried again now" : "nothing to try again: it has left, is being sent, or waits only for its turn";
   if (post === "/take") return fields.id ? `taken: ${fields.id}` : `nothing was taken: ${fields.why}`;
   const [who, are, them, take] = fields.stream === null ? ["all streams", "are", "them", "take"] : [fields.stream, "is", "it", "takes"];
   const until = fields.until_s === null ? ` until somebody resumes ${them}` : "";

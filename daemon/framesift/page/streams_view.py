@@ -27,13 +27,14 @@ def stream_views(
     down: when no daemon ran in the last hour.
     """
     paused = {pause.stream: pause for pause in report.paused}
+    since = time_text(report.taken_at_s - report.uptime_s, zone)  # the last hour goes back behind it
     for stream in sorted(report.streams, key=lambda one: one.stream):
         hour = hours.get(stream.stream, ())
         yield (
             stream.stream,
             joined(
                 _state(stream, paused.get(stream.stream), zone),
-                _numbers(stream, speeds.get(stream.stream)),
+                _numbers(stream, speeds.get(stream.stream), since),
                 hour_strip(hour, down, int(report.taken_at_s // 60)),
                 element("p", "last hour: ", _summary(hour, down), class_="hour"),
             ),
@@ -65,8 +66,9 @@ def _state(stream: StreamCounts, pause: PausedStream | None, zone: tzinfo) -> Ht
     return element("p", element("span", word, class_=kind), " ", element("small", lost), class_="state")
 
 
-def _numbers(stream: StreamCounts, speed: float | None) -> Html:
+def _numbers(stream: StreamCounts, speed: float | None, since: str) -> Html:
     pairs = [
+        ("counted since", since),
         ("frames read", f"{stream.frames_read:,}"),
         ("to the model", "" if speed is None else f"{speed:.1f} a second"),
         ("accepted", f"{sum(stream.accepted.values()):,}"),
