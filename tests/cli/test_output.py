@@ -42,7 +42,7 @@ def test_every_check_is_an_object_of_four_keys(tmp_path: Path) -> None:
     assert by_name["configuration"] == {
         "name": "configuration",
         "status": "ok",
-        "message": "device test, 1 stream(s), 0 listener(s)",
+        "message": "device test, 1 stream, 0 listeners",
         "advice": None,
     }
 

@@ -49,7 +49,7 @@ def test_one_failure_is_only_counted_three_in_a_row_degrade_and_the_first_answer
     model.fails(2)
     assert model.condition == "ok"
     model.fails()
-    assert (model.condition, model.why) == ("degraded", "3 failure(s) in a row, the last: CUDA error 700")
+    assert (model.condition, model.why) == ("degraded", "failures in a row: 3, the last: CUDA error 700")
     model.health.record_success("gate")
     assert (model.condition, model.why) == ("ok", "")
 
@@ -73,7 +73,7 @@ def test_after_five_minutes_the_process_ends_with_the_models_last_error() -> Non
     model.fails()
     model.fails(299, every_s=1.0)
     assert model.condition == "failed"
-    with pytest.raises(ModelBroken, match=r"has failed for 300 s: 301 failure\(s\) in a row, the last: out of memory$"):
+    with pytest.raises(ModelBroken, match=r"has failed for 300 s: failures in a row: 301, the last: out of memory$"):
         model.fails(every_s=1.0, why="out of\nmemory")
 
 
@@ -127,7 +127,7 @@ def test_a_stream_whose_pictures_alone_fail_is_named_and_ends_nothing() -> None:
         model.fails(every_s=1.0, stream="infrared", why="expected 3 channels, got 1")
         model.health.record_success("gate")
     assert model.condition == "degraded"
-    assert model.why == "stream infrared: 1000 failure(s) in a row, the last: expected 3 channels, got 1"
+    assert model.why == "stream infrared: failures in a row: 1000, the last: expected 3 channels, got 1"
     model.health.record_success("infrared")
     assert model.condition == "ok"
 
@@ -168,7 +168,7 @@ def test_a_run_without_one_prediction_is_known_as_such() -> None:
     model = Model()
     assert model.health.failed_run_reason() is None
     model.fails(why="no such layer")
-    assert model.health.failed_run_reason() == "1 failure(s) in a row, the last: no such layer"
+    assert model.health.failed_run_reason() == "failures in a row: 1, the last: no such layer"
     model.health.record_success("gate")
     model.fails(50)
     assert model.health.failed_run_reason() is None

@@ -129,7 +129,7 @@ def test_check_shows_the_servers_message(tmp_path: Path) -> None:
         write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "clip.mkv"}], "model": model(server)})
         good = framesift(tmp_path, "check", SERVER_KEY=KEY, COLUMNS="300")
         assert good.returncode == 0, good.stdout
-        assert "1 object(s) in the first frame" in good.stdout
+        assert "1 object in the first frame" in good.stdout
         bad = framesift(tmp_path, "check", SERVER_KEY="another", COLUMNS="300")
         assert bad.returncode == 1
         assert "does not accept the key (401)" in bad.stdout

@@ -138,7 +138,7 @@ def test_a_box_in_the_letterboxs_bar_fails_no_check(tmp_path: Path) -> None:
     # Any clip is wider than high: the bars are above and below.
     configure(tmp_path, detector(tmp_path, (32, 32, 8, 8), (32, 3, 8, 5)) | {"class_names": "coco"})
     (told,) = findings(tmp_path, "prediction")
-    assert "1 object(s) in the first frame" in told
+    assert "1 object in the first frame" in told
     assert not told.startswith("FAILED")
 
 

@@ -129,7 +129,7 @@ def test_a_class_of_the_detector_need_be_none_of_the_model(tmp_path: Path, runs:
     covered = "covered: person, face (blur), found by the detector and the model"
     assert run.checked == [("privacy of gate", True, covered), ("privacy of folder", True, covered)]
     (detector,) = run.detectors
-    assert detector_finding(detector, frame()).message == "gate: 1 object(s) in the first frame"
+    assert detector_finding(detector, frame()).message == "gate: 1 object in the first frame"
     wrong = begin(runs, tmp_path, privacy={**privacy, "classes": ["facade"]})
     with pytest.raises(ConfigError, match=r"is no class of the model or the detector; did you mean face\?"):
         StreamPrivacies(wrong.context, wrong.models)
@@ -227,7 +227,7 @@ def test_without_privacy_there_is_none(tmp_path: Path, runs: list[Run]) -> None:
         ),
         (
             {"privacy": {"polygons": [[[0, 0], [1, 0], [0, 1]]]}, "model": {"type": "stub"}},
-            [(True, "covered: 1 polygon(s), black")],
+            [(True, "covered: 1 polygon, black")],
         ),
         (
             {"streams": [{"name": "gate", "source": "a.mp4", "privacy": False}, {"name": "yard", "source": "a.mp4"}]}

@@ -83,10 +83,10 @@ def test_another_reason_is_said_and_the_first_does_not_stick(rig: Rig) -> None:
 
 def test_a_reason_with_other_numbers_is_no_other_reason_but_is_shown(rig: Rig) -> None:
     for n in range(300):
-        rig.health.set("model", DEGRADED, f"{n} failure(s) in a row, the last after {n / 7} s")
+        rig.health.set("model", DEGRADED, f"failures in a row: {n}, the last after {n / 7} s")
         rig.pass_time(1)
     assert len(rig.said) == 1
-    assert rig.shown("model")[1].startswith("299 failure(s)")
+    assert rig.shown("model")[1].startswith("failures in a row: 299")
 
 
 def test_two_reasons_by_turns_are_said_once_each_and_the_one_that_stays_is_said_at_last(rig: Rig) -> None:

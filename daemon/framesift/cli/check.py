@@ -31,6 +31,7 @@ from framesift.cli.check_shared_limits import check_shared_limits
 from framesift.cli.check_snapshots import snapshot_findings
 from framesift.cli.check_spool import decision_findings, spool_findings
 from framesift.cli.collected_text import collected_text
+from framesift.cli.console import counted, noun
 from framesift.cli.probes import Finding, run_probe
 from framesift.clock.clock import Clock
 from framesift.config.errors import ConfigError
@@ -114,7 +115,8 @@ def run_checks(settings: Settings, clock: Clock, within_s: float | None = None) 
     yield Finding(
         "configuration",
         True,
-        f"device {settings.device}, {len(settings.streams)} stream(s), {len(settings.listeners)} listener(s)",
+        f"device {settings.device}, {counted(len(settings.streams), 'stream')}, "
+        f"{counted(len(settings.listeners), 'listener')}",
     )
     for deprecation in settings.deprecations:
         yield Finding("configuration", None, str(deprecation), "the old word still works in this version")
@@ -327,12 +329,13 @@ def _prediction(model: Model, frame: Frame, policy_subject: str, policy: Policy 
         )
         return
     if prediction.dropped:
-        dropped = f"{prediction.dropped} part(s) of the prediction are malformed"
+        is_are = noun(prediction.dropped, "is", "are")
+        dropped = f"{counted(prediction.dropped, 'part')} of the prediction {is_are} malformed"
         text = f"{dropped}: a number (a confidence is 0 to 1) or name is missing or wrong"
         yield Finding("prediction", False, f"{frame.stream}: {text}", "see docs/models.md for what an object needs")
     else:
         objects = getattr(prediction, "objects", None)
-        text = "answered" if objects is None else f"{len(objects)} object(s) in the first frame"
+        text = "answered" if objects is None else f"{counted(len(objects), 'object')} in the first frame"
         yield Finding("prediction", True, f"{frame.stream}: {text}")
     if (
         policy is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from framesift.cli.console import counted
 from framesift.cli.probes import Finding
 from framesift.frame import Frame
 from framesift.models import REMOTE_MODELS, ModelFailed
@@ -50,7 +51,7 @@ def detector_finding(detector: UsedModel, frame: Frame) -> Finding:
     if not isinstance(prediction, Detections):
         text = f"{frame.stream}: it answered without boxes of objects"
         return Finding(subject, False, text, "every frame would be unmasked: name a model that finds objects")
-    return Finding(subject, True, f"{frame.stream}: {len(prediction.columns)} object(s) in the first frame")
+    return Finding(subject, True, f"{frame.stream}: {counted(len(prediction.columns), 'object')} in the first frame")
 
 
 def _of_one(
@@ -74,7 +75,7 @@ def _covered(privacy: PrivacyEntry, by: str) -> str:
         by = by if privacy.detector is None else f"the detector and {by}"
         parts.append(f"{', '.join(privacy.classes)} ({privacy.style}), found by {by}")
     if privacy.polygons:
-        parts.append(f"{len(privacy.polygons)} polygon(s), black")
+        parts.append(f"{counted(len(privacy.polygons), 'polygon')}, black")
     return f"covered: {'; '.join(parts)}"
 
 

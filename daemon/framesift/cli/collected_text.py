@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from framesift.cli.console import counted
 from framesift.config.byte_sizes import bytes_text
 
 
 def collected_text(collected: dict[str, Any], now_s: float) -> str:
     """What a sink with bounds keeps, and its bounds. now_s: Unix time."""
     size = collected["size_bytes"]
-    text = f"{collected['pictures']} picture(s), "
+    text = f"{counted(collected['pictures'], 'picture')}, "
     text += "being measured" if size is None else bytes_text(size)
     if collected["max_bytes"] is not None:
         text += f" of {bytes_text(collected['max_bytes'])}"

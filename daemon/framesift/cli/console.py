@@ -17,6 +17,7 @@ from framesift.config.redact import Redactor
 __all__ = [
     "CommandFailed",
     "ConfigOption",
+    "counted",
     "err",
     "escape_text",
     "fail",
@@ -68,6 +69,11 @@ def escape_text(text: str) -> str:
 def noun(number: float, one: str, many: str = "") -> str:
     """The noun that stands after a number. many: of several, where it is not `one` with an s."""
     return one if number == 1 else many or f"{one}s"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: "1 picture", "2 pictures"."""
+    return f"{number} {noun(number, one, many)}"
 
 
 class CommandFailed(typer.Exit):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out, parse_time_s
+from framesift.cli.console import ConfigOption, counted, err, escape_text, fail, out, parse_time_s
 
 if TYPE_CHECKING:
     from framesift.datapoint import Selection
@@ -184,7 +184,7 @@ def _forget(place: _Place, selection: Selection, set_aside: bool) -> _Found:
             pictures = place.sink.forget(selection, dry_run=False)
             unread = scrub_spool(place.spool, clock).unread_pages
         if unread:
-            err.print(f"[yellow]note:[/] {unread} damaged page(s) of {place.spool} could not be overwritten")
+            err.print(f"[yellow]note:[/] {counted(unread, 'damaged page')} of {place.spool} could not be overwritten")
     else:
         pictures = place.sink.forget(selection, dry_run=False)
     if set_aside:
@@ -204,16 +204,17 @@ def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:
 
     rows = found.rows
     if rows is not None:
-        more = f", {rows.signatures} signature(s), {rows.held} waiting frame(s)" if rows.signatures + rows.held else ""
-        out.print(f"spool {escape_text(str(place.spool))}: {len(rows.ids)} datapoint(s) {done}{more}")
+        also = f", {counted(rows.signatures, 'signature')}, {counted(rows.held, 'waiting frame')}"
+        more = also if rows.signatures + rows.held else ""
+        out.print(f"spool {escape_text(str(place.spool))}: {counted(len(rows.ids), 'datapoint')} {done}{more}")
         for id in rows.sending:
             out.print(f"[yellow]{escape_text(id)} is being sent at this moment and stays: run this again[/]")
     if place.sink.locked_folder is not None:
         folder = escape_text(str(place.sink.locked_folder))
-        out.print(f"folder {folder}: {found.pictures} picture(s) {done}, with labels and lines")
+        out.print(f"folder {folder}: {counted(found.pictures, 'picture')} {done}, with labels and lines")
     if any(found.lines):
-        more = f", {found.lines.thumbnails} thumbnail(s)" if found.lines.thumbnails else ""
-        out.print(f"record {escape_text(str(place.record))}: {found.lines.lines} line(s) {done}{more}")
+        more = f", {counted(found.lines.thumbnails, 'thumbnail')}" if found.lines.thumbnails else ""
+        out.print(f"record {escape_text(str(place.record))}: {counted(found.lines.lines, 'line')} {done}{more}")
     for id, image_id in sorted((rows.image_ids if rows is not None else {}).items()):
         out.print(f"the sink has {escape_text(id)} as image {escape_text(image_id)}: delete it there")
     if found.elsewhere:
@@ -225,6 +226,7 @@ def _report(place: _Place, found: _Found, set_aside: bool, done: str) -> None:
         fate = "would be deleted" if set_aside else "may hold them, and can't be searched: --set-aside deletes it"
         out.print(f"{escape_text(str(path))}: {fate}")
     out.print(
-        "[dim]Their quota stays charged. Not known here: recordings (run --record), copies and backups of others. A"
-        " running daemon knows how the scenes look until it is restarted, and refuses near duplicates of them.[/]"
+        "[dim]Their quota stays charged. Not known here: recordings (run --record), contact sheets and exported"
+        " datasets, copies and backups of others. A running daemon knows how the scenes look until it is restarted,"
+        " and refuses near duplicates of them.[/]"
     )

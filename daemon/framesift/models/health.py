@@ -55,7 +55,7 @@ class _FailureRun:
         self.why = why
 
     def summary(self) -> str:
-        return f"{self.failures} failure(s) in a row, the last: {self.why}"
+        return f"failures in a row: {self.failures}, the last: {self.why}"
 
 
 class ModelHealth:

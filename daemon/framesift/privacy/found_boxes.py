@@ -28,7 +28,9 @@ def boxes_of(prediction: Prediction, classes: Collection[str], width: int, heigh
     if not isinstance(prediction, Detections):
         raise Unmasked(f"the prediction ({type(prediction).__name__}) has no boxes of objects")
     if prediction.dropped:
-        raise Unmasked(f"{prediction.dropped} part(s) of the prediction could not be read: where they are isn't known")
+        raise Unmasked(
+            f"parts of the prediction that could not be read, so that nobody knows where they are: {prediction.dropped}"
+        )
     columns = prediction.columns
     wanted = [index for index, name in enumerate(columns.class_name) if name in classes]
     x, y, w, h = (
