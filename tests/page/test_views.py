@@ -150,7 +150,8 @@ def test_streams_say_their_state_and_what_is_to_be_done() -> None:
     assert list(views) == ["gate", "hall", "new", "yard"]
     said = {name: text(view) for name, view in views.items()}
     assert said["gate"].startswith(
-        "running lost 2 times counted since 2026-09-10 12:20:00 frames read 1,200 to the model 10.0 a second accepted 3 refused 9"
+        "running lost 2 times counted since 2026-09-10 12:20:00 "
+        "frames read 1,200 to the model 10.0 a second accepted 3 refused 9"
     )
     assert said["hall"].startswith("paused until 2026-09-10 13:30:00 by alice")
     assert said["yard"].startswith("away connection refused: is the port right?")
