@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import textwrap
 from pathlib import Path
@@ -39,6 +40,22 @@ def test_the_settings_that_a_page_shows_are_some(tmp_path: Path, page: str) -> N
     (tmp_path / "framesift.yaml").write_text(_block(page, "device: gate-7"))
     settings = load(tmp_path / "framesift.yaml", {"GATE_PASSWORD": "open sesame"})
     assert settings.streams[0].tags == ("north",)
+
+
+def test_what_measured_the_figures_is_there() -> None:
+    table = _block_of_rows((ROOT / "README.md").read_text(encoding="utf-8"), "| measured")
+    commands = [re.findall(r"`([^`]+)`", row.split("|")[-2])[0].split() for row in table[2:]]
+    assert len(commands) > 3
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for first, second, *_ in commands:
+        if first == "make":
+            assert re.search(rf"^{second}:", makefile, re.MULTILINE), second
+        else:
+            assert importlib.util.find_spec(second) if first == "-m" else (ROOT / first).is_file(), f"{first} {second}"
+
+
+def _block_of_rows(text: str, beginning: str) -> list[str]:
+    return text[text.index(beginning) :].partition("\n\n")[0].splitlines()
 
 
 def test_each_reason_and_each_exit_has_its_meaning_in_the_tables() -> None:
