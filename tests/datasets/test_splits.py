@@ -27,6 +27,8 @@ PICTURE = CollectedPicture(
         ("80/20", (80, 20, 0)),
         ("100/0/0", (100, 0, 0)),
         ("33.3/33.3/33.4", (33.3, 33.3, 33.4)),
+        ("33.3/33.3/33.3", (33.3, 33.3, 33.3)),
+        ("33.33/33.33/33.33", (33.33, 33.33, 33.33)),
     ],
 )
 def test_shares_are_read(text: str, shares: tuple[float, ...]) -> None:
@@ -38,6 +40,7 @@ def test_shares_are_read(text: str, shares: tuple[float, ...]) -> None:
     ("text", "message"),
     [
         ("80/10", "80/10: adds up to 90; shares in percent that add up to 100"),
+        ("33.2/33.3/33.3", "adds up to 99.8; shares in percent"),
         ("80", "80: shares in percent"),
         ("80/10/5/5", "80/10/5/5: shares"),
         ("120/-20", "120/-20: shares"),

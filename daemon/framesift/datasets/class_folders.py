@@ -15,6 +15,7 @@ from framesift.datasets.drafts import DatasetFacts, LabelledPicture, labels_of
 from framesift.datasets.errors import DatasetError
 from framesift.datasets.splits import Split
 
+_LONGEST_NAME_BYTES = 255  # of a folder, on nearly all file systems
 _UNUSABLE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.")
 
 
@@ -27,9 +28,10 @@ class ClassFolders:
         self._folders: dict[str, str] = {}
         taken: dict[str, str] = {}
         for name in facts.class_names:
-            folder = _UNUSABLE.sub("-", name)
+            folder = _UNUSABLE.sub("-", name).encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore")
             if folder in taken:
-                raise DatasetError(f"the classes {taken[folder]!r} and {name!r} would share the folder {folder}")
+                both = f"the classes {taken[folder]!r} and {name!r} would share the folder {folder}"
+                raise DatasetError(f"{both}: rename one of them in the model, or take --format cvat")
             taken[folder] = name
             self._folders[name] = folder
         for split in splits:

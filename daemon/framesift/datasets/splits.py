@@ -11,6 +11,8 @@ from framesift.sinks.collected_folder import CollectedPicture
 
 _EXPECTED = "shares in percent that add up to 100 are expected: 80/10/10 (train/val/test) or 80/20 (train/val)"
 
+_ROUNDING = 0.1001  # three thirds are written as 33.3/33.3/33.3
+
 
 class Split(str, Enum):
     """A part of a dataset."""
@@ -40,7 +42,7 @@ class SplitShares:
             raise ValueError(f"{text}: {_EXPECTED}") from None
         if not 2 <= len(shares) <= 3 or not all(0.0 <= share <= 100.0 for share in shares):
             raise ValueError(f"{text}: {_EXPECTED}")
-        if not math.isclose(sum(shares), 100.0, abs_tol=0.01):
+        if abs(sum(shares) - 100.0) > _ROUNDING:
             raise ValueError(f"{text}: adds up to {sum(shares):g}; {_EXPECTED}")
         return cls(*shares, *([0.0] * (3 - len(shares))))
 
