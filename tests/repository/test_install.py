@@ -172,6 +172,18 @@ def test_a_folder_of_wheels_that_is_not_there_is_named_before_anything_is_done(s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_unit_that_names_secrets_itself_is_not_replaced(sources: Path, tmp_path: Path) -> None:
+    unit = tmp_path / "etc/systemd/system/framesift.service"
+    unit.parent.mkdir(parents=True)
+    text = "[Service]\nLoadCredential=GATE_PASSWORD:/etc/framesift/secrets/gate_password\n"
+    unit.write_text(text)
+    result = make(sources, "install", DESTDIR=str(tmp_path))
+    assert result.returncode == 2
+    assert "move each secret to /etc/framesift/credentials/NAME, delete these lines" in result.stderr
+    assert unit.read_text() == text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [unit]
+
+
 def test_a_broken_installation_leaves_the_old_program(sources: Path, installed: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(sources, tmp_path / "sources"))
     (broken / "requirements" / "run.txt").write_text("numpy==2.0.0 --hash=sha256:" + "0" * 64 + "\n")
