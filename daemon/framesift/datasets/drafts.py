@@ -105,8 +105,7 @@ def draft_labels(prediction: Prediction, one: CollectedPicture, confidence: floa
         return prediction if prediction.confidence >= confidence else replace(prediction, top="")
     if isinstance(prediction, MultiLabel):
         sure = {score.class_name for score in prediction.scores if score.confidence >= confidence}
-        once = dict.fromkeys(prediction.predicted)  # some answers name a label twice
-        return replace(prediction, predicted=tuple(name for name in once if name in sure))
+        return replace(prediction, predicted=tuple(name for name in prediction.predicted if name in sure))
     if one.width and one.height:
         prediction = scale_prediction(prediction, one.width, one.height)
     assert isinstance(prediction, Detections)

@@ -146,9 +146,10 @@ def parse_prediction(
         named = payload.get("predicted_classes", [])
         if not isinstance(named, list):
             raise ValueError(f"predicted_classes: {type(named).__name__} is not a list")
-        predicted = tuple(name for name in map(read_text, named[:MAX_OBJECTS]) if name)
+        predicted = [name for name in map(read_text, named[:MAX_OBJECTS]) if name]
         dropped += len(named) - len(predicted)
-        return MultiLabel(scores=scores, predicted=predicted, dropped=dropped, **origin)
+        # A label that is named twice is one.
+        return MultiLabel(scores=scores, predicted=tuple(dict.fromkeys(predicted)), dropped=dropped, **origin)
     if not isinstance(items, list):
         raise ValueError('"predictions" is missing, or neither a list nor an object')
     columns, dropped_extras = read_objects(best_items(items), width, height)
