@@ -187,6 +187,16 @@ def test_a_disk_that_fails_is_reported_and_counting_goes_on(rig: Rig) -> None:
     assert rig.problems[1:] == [""]
 
 
+def test_the_speed_is_of_the_frames_that_the_model_saw(rig: Rig) -> None:
+    for reason, number in ((RefusalReason.PAUSED, 300), (RefusalReason.DISABLED, 200), (RefusalReason.NO_MATCH, 6)):
+        for _ in range(number):
+            rig.record.count_refused("gate", reason)
+    rig.record.count_accepted("gate", "unsure")
+    rig.clock.advance(1.0)
+    rig.record.flush()
+    assert rig.record.speeds() == {"gate": 7.0}
+
+
 def test_the_last_hour_is_counted_by_minute(rig: Rig) -> None:
     for minute in range(70):
         rig.record.count_refused("gate", RefusalReason.NO_MATCH)

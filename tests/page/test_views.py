@@ -22,6 +22,7 @@ from framesift.telemetry import (
     ComponentHealth,
     Condition,
     PausedStream,
+    PolicyReport,
     QuotaReport,
     QuotaUse,
     SpoolNumbers,
@@ -74,6 +75,18 @@ def test_the_budget_says_what_is_used_and_when_there_is_more() -> None:
         assert pair in said
     assert "evicted" not in said
     assert "all parts are well" in said
+
+
+def test_each_policy_says_what_it_collects_or_why_nothing() -> None:
+    policy = PolicyReport(
+        "", "policy.json", (), True, "1f", None, True, ("hard", "rare"), ("x: left out",), ("a note",), None
+    )
+    off = replace(policy, streams=("gate", "yard"), enabled=False)
+    none = replace(policy, streams=("roof",), enabled=False, hash=None, source="https://p", problem="no answer")
+    said = text(budget_view(replace(REPORT, policies=(policy, off, none)), None, UTC))
+    assert "Policy (policy.json, from the disk): hard, rare. a note x: left out" in said
+    assert 'Policy of gate, yard (policy.json): nothing is collected, since it says "enabled": false.' in said
+    assert "Policy of roof: there is none yet from https://p: no answer; nothing is collected." in said
 
 
 @pytest.mark.parametrize(("used", "turn"), [(9, "a turn is due;"), (10, "a turn at 12:33;"), (20, "a new hour")])

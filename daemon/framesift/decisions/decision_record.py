@@ -52,8 +52,9 @@ class _StreamCounts:
     nearest: dict[RefusalReason, tuple[float, FrameDecision]] = field(default_factory=dict)
 
     def decided(self) -> int:
-        """How many frames it was decided on."""
-        return sum(self.accepted.values()) + sum(self.refused.values())
+        """How many frames it was decided on, without those that the model did not see: nothing was to be taken."""
+        unseen = sum(self.refused.get(reason.value, 0) for reason in (RefusalReason.DISABLED, RefusalReason.PAUSED))
+        return sum(self.accepted.values()) + sum(self.refused.values()) - unseen
 
 
 @dataclass(slots=True)
@@ -207,7 +208,7 @@ class DecisionRecord(BackgroundWriter):
         return self._hour.down(self._clock.now().wall_s)
 
     def speeds(self) -> dict[str, float]:
-        """How many frames a second were decided on lately, by stream; about ten seconds are looked at."""
+        """How many frames a second the model was given lately, by stream; about ten seconds are looked at."""
         with self._lock:
             over_s = sum(span_s for span_s, _ in self._lately)
             total: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from framesift.limits import Window, window_end, window_start
 from framesift.page.html import Html, element, joined
 from framesift.page.pace import SpoolPace
 from framesift.page.words import clock_text, duration_text
-from framesift.telemetry import Condition, QuotaUse, SpoolNumbers, StatusReport
+from framesift.telemetry import Condition, PolicyReport, QuotaUse, SpoolNumbers, StatusReport
 
 _GRANTERS = {
     "local": "this device counts for itself",
@@ -21,8 +21,9 @@ _WINDOWS = {Window.MINUTELY: "minute", Window.HOURLY: "hour", Window.DAILY: "day
 
 
 def budget_view(report: StatusReport, pace: SpoolPace | None, zone: tzinfo) -> Html:
-    """Everything about quota, held frames and the spool. zone: in which the windows of the limits are counted."""
+    """Policies, quota, held frames, the spool and health. zone: in which the windows of the limits are counted."""
     return joined(
+        [_policy(policy) for policy in report.policies],
         _quota(report, zone),
         _held(report),
         element("h3", "Spool"),
@@ -31,6 +32,23 @@ def budget_view(report: StatusReport, pace: SpoolPace | None, zone: tzinfo) -> H
         else _spool(report, report.queue, pace),
         _health(report),
     )
+
+
+def _policy(policy: PolicyReport) -> Html:
+    """Which policy some streams follow, and what of it was left out."""
+    name = f"Policy of {', '.join(policy.streams)}" if policy.streams else "Policy"
+    if policy.hash is None:
+        why = f": {policy.problem}" if policy.problem else ""
+        return element(
+            "p", f"{name}: there is none yet from {policy.source}{why}; nothing is collected.", class_="bad why"
+        )
+    if not policy.enabled:
+        why = f'{name} ({policy.source}): nothing is collected, since it says "enabled": false.'
+        return element("p", why, class_="warn why")
+    origin = ", from the disk" if policy.from_disk else ""
+    said = f"{name} ({policy.source}{origin}): {', '.join(policy.strategies) or 'it has no strategy'}."
+    notes = [element("li", text) for text in (*policy.notes, *policy.left_out)]
+    return joined(element("p", said, class_="why"), element("ul", notes, class_="why") if notes else None)
 
 
 def _quota(report: StatusReport, zone: tzinfo) -> Html:
