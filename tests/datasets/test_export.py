@@ -61,10 +61,10 @@ def test_lines_without_a_picture_of_their_own_and_pictures_that_are_gone_are_cou
     next(iter(sorted((folder / "images").iterdir()))).unlink()
     listing = folder / "metadata.jsonl"
     lines = listing.read_bytes().splitlines(keepends=True)
-    listing.write_bytes(b"".join(lines) + lines[1] + b"not JSON\n" + b'{"file_name": "images/x')
+    listing.write_bytes(b"".join(lines) + lines[1] + b"not JSON\n" + b"[" * 5000 + b"\n" + b'{"file_name": "images/x')
     report = export(folder, tmp_path / "out", YOLO)
     assert report.pictures.total() == 1
-    assert (report.left_out[LeftOut.MISSING], report.left_out[LeftOut.NO_LINE]) == (1, 3)
+    assert (report.left_out[LeftOut.MISSING], report.left_out[LeftOut.NO_LINE]) == (1, 4)
 
 
 def test_a_daemon_may_deliver_and_remove_meanwhile(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from deliveries import deliver, delivery, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
 from framesift.sinks import Delivered, FailureScope, RetryLater
 from framesift.sinks.metadata_file import MetadataFile
+from framesift.sinks.own_lines import name_in_line
 from rigs.privileges import without_privileges
 
 LINE = "metadata.jsonl"
@@ -84,13 +85,15 @@ def test_lines_of_the_users_own_stay_and_lines_he_took_out_may_come_again(tmp_pa
         deliver(sink, delivery(number))
     first, second, third = (tmp_path / LINE).read_text().splitlines(keepends=True)
     reordered = json.dumps(dict(reversed(json.loads(second).items()))) + "\n"
-    (tmp_path / LINE).write_text("no object\n" + reordered + third + '{"text": "a note without an id"}')
+    strange = "no object\n" + "[" * 5000 + '"images/x.jpg"\n{"id": "\\ud800"}\n'
+    (tmp_path / LINE).write_text(strange + reordered + third + '{"text": "a note without an id"}')
 
     for number in (1, 2, 3):
         assert deliver(sink, delivery(number)) == Delivered()
 
-    expected = ["no object\n", reordered, third, '{"text": "a note without an id"}\n', first]
+    expected = [*strange.splitlines(keepends=True), reordered, third, '{"text": "a note without an id"}\n', first]
     assert (tmp_path / LINE).read_text().splitlines(keepends=True) == expected
+    assert name_in_line(strange.splitlines()[1].encode()) is None
 
 
 def test_a_full_disk_is_later_and_leaves_nothing_half(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def parse_collected_line(line: bytes) -> CollectedPicture | None:
     """The picture of a line of metadata.jsonl; None for any other line, and for one that is being written."""
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
         return None

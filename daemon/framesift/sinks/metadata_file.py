@@ -176,13 +176,13 @@ class MetadataFile:
 
 
 def _digest(id: str) -> bytes:
-    return hashlib.blake2b(id.encode(), digest_size=16).digest()
+    return hashlib.blake2b(id.encode(errors="replace"), digest_size=16).digest()
 
 
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -193,7 +193,7 @@ def _ids(line: bytes) -> set[bytes]:
         return {_digest(own.group(1).decode("utf-8", "replace"))}
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return set()
     id = parsed.get("id") if isinstance(parsed, dict) else None
     return {_digest(id)} if isinstance(id, str) else set()

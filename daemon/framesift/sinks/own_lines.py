@@ -56,7 +56,7 @@ def name_in_line(line: bytes) -> str | None:
         return None if own is None else own.name
     try:
         parsed = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     file_name = parsed.get("file_name") if isinstance(parsed, dict) else None
     if not isinstance(file_name, str) or not file_name.startswith("images/") or not file_name.endswith(".jpg"):
