@@ -152,6 +152,17 @@ def test_shells_read_the_scripts_of_the_debian_package(script: Path) -> None:
     assert script.stat().st_mode & 0o111
 
 
+@pytest.mark.parametrize("there", ["usr/local/sbin/framesift-as-service", "etc/systemd/system/framesift.service"])
+def test_the_debian_package_is_not_unpacked_over_what_was_installed_otherwise(tmp_path: Path, there: str) -> None:
+    script = (ROOT / "scripts" / "deb" / "preinstall").read_text()
+    for folder in ("/usr/local", "/etc/systemd"):
+        script = script.replace(f" {folder}", f" {tmp_path}{folder}")
+    assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).touch()
+    assert subprocess.run(["sh", "-c", script], capture_output=True, check=False).returncode == 1
+
+
 def test_a_purge_of_the_debian_package_removes_the_folders_and_the_user_that_it_made() -> None:
     made = (ROOT / "scripts" / "deb" / "postinstall").read_text()
     removed = (ROOT / "scripts" / "deb" / "postremove").read_text()
