@@ -86,7 +86,9 @@ def test_lines_of_the_users_own_stay_and_lines_he_took_out_may_come_again(tmp_pa
     first, second, third = (tmp_path / LINE).read_text().splitlines(keepends=True)
     reordered = json.dumps(dict(reversed(json.loads(second).items()))) + "\n"
     strange = "no object\n" + "[" * 5000 + '"images/x.jpg"\n{"id": "\\ud800"}\n'
-    (tmp_path / LINE).write_text(strange + reordered + third + '{"text": "a note without an id"}')
+    edited = tmp_path / "edited"  # as most editors do
+    edited.write_text(strange + reordered + third + '{"text": "a note without an id"}')
+    edited.rename(tmp_path / LINE)
 
     for number in (1, 2, 3):
         assert deliver(sink, delivery(number)) == Delivered()
