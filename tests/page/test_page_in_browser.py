@@ -305,8 +305,9 @@ def test_a_frame_is_taken_now_and_explained(tmp_path: Path, browser: Browser) ->
 def test_a_page_that_is_not_told_the_key_shows_numbers_and_no_picture(shown: Shown, browser: Browser) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800})
     page = context.new_page()
-    page.goto(f"{shown.address}/gallery?class={'long-' * 30}")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for path in (f"gallery?class={'long-' * 30}", f"datapoints/{shown.rows()[0].id}", f"datapoints/{'a' * 99}"):
+        page.goto(f"{shown.address}/{path}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
     page.goto(f"{shown.address}/gallery")
     expect(page.locator("main")).to_contain_text("framesift status --open")
     assert page.locator("img").count() == 0

@@ -41,7 +41,7 @@ if (document.getElementById("budget")) {
     document.body.dataset.live = "no";
     const at = document.getElementById("taken-at").textContent;
     silent.textContent = `The daemon does not answer: all numbers are those of ${at}. The page tries again by itself; ` +
-      "if nothing changes, look on the device: framesift status.";
+      "if nothing changes, ask on the device, and open the page anew: framesift status --open.";
     silent.hidden = false;
     open();
   }, 1000);
