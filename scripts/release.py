@@ -4,9 +4,9 @@
     make release VERSION=0.3.0 TAG=1     and the commit with version and dated changelog, and its tag, are made here
 
 All is built from a clone of HEAD in which the version and the changelog's date are set; where HEAD has the tag of the
-version, it is built as it is. The Debian package is for this
-machine's architecture and its python3 (PYTHON=/usr/bin/python3 names another one). The image is built where a Docker
-daemon runs; .github/workflows/release.yml builds it for amd64 and arm64.
+version, it is built as it is. The Debian package is for this machine's architecture and its python3
+(PYTHON=/usr/bin/python3 names another one). The image is built where a Docker daemon runs;
+.github/workflows/release.yml builds it for amd64 and arm64.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 _IN_PROJECT = re.compile(r'^version = "(.*)"$', re.MULTILINE)
 _UNRELEASED = "## Unreleased\n"
+_REMOVED_IN = re.compile(r'^REMOVED_IN = "(.*?)"', re.MULTILINE)
 # The hooks change sys.argv.
 _HOOKS = "import setuptools.build_meta as b, sys; out = sys.argv[1]; b.build_sdist(out); b.build_wheel(out)"
 
@@ -92,7 +93,8 @@ def commit_version(clone: Path, version: str, day: datetime.date) -> None:
 def set_version(folder: Path, version: str, day: datetime.date) -> None:
     """Set the version in pyproject.toml and in the package, and give the changes that are not released its heading.
 
-    Raises NotReleasable for a version that is none, or not later than the present one, and if nothing has changed.
+    Raises NotReleasable for a version that is none, not later than the present one, or that promises not to have the
+    deprecated settings which are still there, and if nothing has changed.
     """
     if not VERSION.fullmatch(version):
         raise NotReleasable(f"{version!r} is no version: it must be like 1.2.3")
@@ -101,12 +103,19 @@ def set_version(folder: Path, version: str, day: datetime.date) -> None:
     (present,) = _IN_PROJECT.findall(text)
     if _numbers(version) <= _numbers(present):
         raise NotReleasable(f"{version} is not later than {present}, the version in pyproject.toml")
+    package = folder / "daemon" / "framesift"
+    (removed_in,) = _REMOVED_IN.findall((package / "settings" / "deprecated_keys.py").read_text(encoding="utf-8"))
+    if _numbers(version) >= _numbers(removed_in):
+        raise NotReleasable(
+            f"what was deprecated until version {removed_in} is still there: remove it, or promise a later one "
+            "(settings/deprecated_keys.py, docs/clients.md)"
+        )
     before, _, after = changes.partition(_UNRELEASED)
     if not after.partition("\n## ")[0].strip():
         raise NotReleasable("CHANGELOG.md has no changes under Unreleased")
     project.write_text(_IN_PROJECT.sub(f'version = "{version}"', text), encoding="utf-8")
-    package = folder / "daemon" / "framesift" / "__init__.py"
-    package.write_text(package.read_text(encoding="utf-8").replace(f'"{present}"', f'"{version}"'), encoding="utf-8")
+    init = package / "__init__.py"
+    init.write_text(init.read_text(encoding="utf-8").replace(f'"{present}"', f'"{version}"'), encoding="utf-8")
     changelog.write_text(f"{before}{_UNRELEASED}\n## {version} ({day})\n{after}", encoding="utf-8")
 
 

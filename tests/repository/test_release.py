@@ -16,6 +16,8 @@ from types import ModuleType
 import pytest
 import yaml
 
+from framesift import __version__
+
 ROOT = Path(__file__).parents[2]
 DAY = datetime.date(2026, 12, 24)
 
@@ -32,7 +34,8 @@ def release() -> ModuleType:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    (tmp_path / "daemon" / "framesift").mkdir(parents=True)
+    (tmp_path / "daemon" / "framesift" / "settings").mkdir(parents=True)
+    (tmp_path / "daemon" / "framesift" / "settings" / "deprecated_keys.py").write_text('REMOVED_IN = "0.5"  # so\n')
     (tmp_path / "daemon" / "framesift" / "__init__.py").write_text('__version__ = "0.2.0"\n')
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "framesift"\nversion = "0.2.0"\n')
     (tmp_path / "CHANGELOG.md").write_text(
@@ -53,7 +56,14 @@ def test_the_version_is_set_and_the_changes_get_their_heading_and_date(release: 
 
 @pytest.mark.parametrize(
     ("version", "why"),
-    [("0.2.0", "not later"), ("0.1.9", "not later"), ("v0.3.0", "no version"), ("0.3", "no version")],
+    [
+        ("0.2.0", "not later"),
+        ("0.1.9", "not later"),
+        ("v0.3.0", "no version"),
+        ("0.3", "no version"),
+        ("0.5.0", "deprecated until version 0.5 is still there"),
+        ("1.0.0", "deprecated until version 0.5 is still there"),
+    ],
 )
 def test_a_version_that_is_none_or_not_later_is_refused(
     release: ModuleType, repository: Path, version: str, why: str
@@ -97,12 +107,14 @@ def test_the_pipeline_builds_the_commit_that_has_the_tag() -> None:
 
 
 def test_the_repositorys_own_files_can_be_released(release: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "daemon" / "framesift").mkdir(parents=True)
-    for name in ("pyproject.toml", "CHANGELOG.md", "daemon/framesift/__init__.py"):
+    package = Path("daemon") / "framesift"
+    (tmp_path / package / "settings").mkdir(parents=True)
+    for name in ("pyproject.toml", "CHANGELOG.md", package / "__init__.py", package / "settings/deprecated_keys.py"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    release.set_version(tmp_path, "99.0.0", DAY)
-    assert '"99.0.0"' in (tmp_path / "daemon" / "framesift" / "__init__.py").read_text()
-    assert "## 99.0.0 (2026-12-24)" in (tmp_path / "CHANGELOG.md").read_text()
+    later = re.sub(r"\d+$", lambda last: str(int(last[0]) + 1), __version__)
+    release.set_version(tmp_path, later, DAY)
+    assert f'"{later}"' in (tmp_path / package / "__init__.py").read_text()
+    assert f"## {later} (2026-12-24)" in (tmp_path / "CHANGELOG.md").read_text()
 
 
 def test_the_debian_package_is_for_one_python_and_keeps_changed_settings(release: ModuleType, tmp_path: Path) -> None:

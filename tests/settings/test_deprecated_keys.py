@@ -47,8 +47,8 @@ def test_an_old_key_means_what_the_new_one_does_and_one_line_names_both(tmp_path
     assert [listener.listen for listener in found.listeners] == ["127.0.0.1:9470"]
     assert found.limits.pending_quota_h == 3
     assert warnings_of(tmp_path, text) == (
-        "framesift.yaml:3: doors is deprecated and will be removed in version 0.3: use listeners",
-        "framesift.yaml:5: limits.late_credit_h is deprecated and will be removed in version 0.3: use pending_quota_h",
+        "framesift.yaml:3: doors is deprecated and will be removed in version 0.4: use listeners",
+        "framesift.yaml:5: limits.late_credit_h is deprecated and will be removed in version 0.4: use pending_quota_h",
     )
 
 
@@ -86,7 +86,7 @@ def test_an_old_key_in_the_name_of_a_variable_is_accepted_too(tmp_path: Path) ->
         assert found.listeners[0].stream == "hall"
         assert found.limits.pending_quota_h == 2
     assert (
-        "FRAMESIFT_DOORS__0__STREAM: doors is deprecated and will be removed in version 0.3: use listeners"
+        "FRAMESIFT_DOORS__0__STREAM: doors is deprecated and will be removed in version 0.4: use listeners"
         in warnings_of(tmp_path, LISTENERS, **lay)
     )
 
@@ -125,9 +125,9 @@ def test_keys_and_values_in_the_elements_of_a_list_can_be_renamed() -> None:
     renamed.replace_in_data(data, str)
     assert data == {"listeners": [{"type": "new"}, {"type": "new"}, "odd", {"type": "other"}]}
     assert tuple(map(str, renamed.found)) == (
-        "('listeners', 0, 'kind'): listeners[0].kind is deprecated and will be removed in version 0.3: use type",
-        "('listeners', 3, 'kind'): listeners[3].kind is deprecated and will be removed in version 0.3: use type",
-        "('listeners', 0, 'kind'): listeners[0].kind: old is deprecated and will be removed in version 0.3: use new",
+        "('listeners', 0, 'kind'): listeners[0].kind is deprecated and will be removed in version 0.4: use type",
+        "('listeners', 3, 'kind'): listeners[3].kind is deprecated and will be removed in version 0.4: use type",
+        "('listeners', 0, 'kind'): listeners[0].kind: old is deprecated and will be removed in version 0.4: use new",
     )
     assert renamed.replace_in_path("NAME", ("listeners", "1", "kind")) == ("listeners", "1", "type")
 

@@ -289,7 +289,7 @@ def _decision_fields(decision: IntakeDecision | None) -> dict[str, Any]:
     return {
         "matched": [] if decision is None else list(decision.matched),
         "strategy": strategy,
-        "charged": strategy,  # the old name of `strategy`, to be removed in version 0.3
+        "charged": strategy,  # the old name of `strategy`, to be removed in version 0.4
         "reason": None if decision is None or decision.refusal is None else decision.refusal.value,
         "id": None if accepted is None else accepted.id,
         **({"held": True} if decision is not None and decision.is_held else {}),
