@@ -43,6 +43,14 @@ def test_a_label_that_is_named_twice_is_one(tmp_path: Path) -> None:
     assert (report.labels.total(), report.left_out[LeftOut.SEVERAL_LABELS]) == (1, 0)
 
 
+def test_a_label_without_a_confidence_is_counted(tmp_path: Path) -> None:
+    named = labels(day=0.9)
+    assert isinstance(named, MultiLabel)
+    folder = collect_predictions(tmp_path / "in", replace(named, predicted=("day", "wet")))
+    report = export(folder, tmp_path / "out", CLASSIFY)
+    assert (report.labels.total(), report.left_out[LeftOut.NO_CONFIDENCE]) == (1, 1)
+
+
 def test_a_class_that_is_no_name_of_a_folder(tmp_path: Path) -> None:
     folder = collect_predictions(
         tmp_path / "in", label("car/red"), label("..hidden"), label("Käfer"), label("車" * 128)

@@ -53,6 +53,10 @@ class LeftOut(Enum):
     OBJECTS_ONLY = _HAS, "a detector's objects, not labels: --format yolo, coco or cvat takes objects"
     NO_LABEL = _HAS, "no label at this confidence, and no class's folder to be in: --format cvat takes such"
     SEVERAL_LABELS = _HAS, "several labels at this confidence: --format cvat takes several"
+    NO_CONFIDENCE = (
+        ("label has", "labels have"),
+        "no confidence in the prediction: left out",
+    )
     OUTSIDE = _OBJECT_HAS, "no area within the picture"
     KEYPOINTS_OUTSIDE = ("keypoint is", "keypoints are"), "left out: outside of the picture, or of an object that is"
     OUTLINES = ("object loses its", "objects lose their"), "outline: a YOLO dataset with keypoints has none"

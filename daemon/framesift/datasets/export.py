@@ -31,7 +31,7 @@ from framesift.datasets.errors import DatasetError
 from framesift.datasets.picture_choice import PictureChoice
 from framesift.datasets.splits import Grouping, Split, SplitShares
 from framesift.datasets.yolo_dataset import YoloDataset
-from framesift.prediction.prediction import Detections, Prediction
+from framesift.prediction.prediction import Detections, MultiLabel, Prediction
 from framesift.sinks.collected_folder import (
     CollectedPicture,
     NoCollectedFolder,
@@ -229,6 +229,9 @@ class _Plan:
         if not (self._folder / one.file_name).is_file():
             return LeftOut.MISSING
         draft = draft_labels(found, one, self._options.confidence)
+        if isinstance(found, MultiLabel):
+            unknown = set(found.predicted) - {score.class_name for score in found.scores}
+            self.facts.left_out[LeftOut.NO_CONFIDENCE] += len(unknown)
         why = refusal(draft, self._options.format, background=self._options.background)
         if why is not None:
             return why
