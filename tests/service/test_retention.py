@@ -31,7 +31,7 @@ def test_what_is_too_old_goes_and_everything_says_so(tmp_path: Path) -> None:
         },
     )
     before = framesift(tmp_path, "check", COLUMNS="400").stdout
-    assert re.search(r"4 picture\(s\), [0-9.]+ KiB of 1.0 GiB, the oldest", before)
+    assert re.search(r"4 pictures, [0-9.]+ KiB of 1.0 GiB, the oldest", before)
     assert len(collected(tmp_path)) == 4, "check removes nothing"
 
     with Daemon(tmp_path) as daemon:
