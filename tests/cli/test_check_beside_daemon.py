@@ -50,7 +50,7 @@ def configure(folder: Path, **settings: Any) -> None:
     write_configuration(
         folder,
         {
-            "streams": [{"name": "gate", "source": "clip.mp4", "loop": True}],
+            "streams": [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}],
             "model": unhurried(folder),
             "status": {"bind": free_address()},
             **settings,

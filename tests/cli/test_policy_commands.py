@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from canaries import KEY
+from exhaustive import some_of
 from framesift.cli.main import app
 from framesift.config.errors import ConfigError
 from framesift.policy.policy import digest, load, parse
@@ -161,7 +162,7 @@ def test_an_unknown_key_fails_wherever_it_is(schema: Any) -> None:
     assert list(faults(schema, whole)) == []
 
 
-@pytest.mark.parametrize("key", FIELDS)
+@pytest.mark.parametrize("key", some_of(FIELDS, lambda key: key in [*FIELDS][::4]))
 def test_the_schema_takes_what_the_reader_takes_and_little_more(schema: Any, key: str) -> None:
     place, field = split(key)
     for value in FIELDS[key].good:

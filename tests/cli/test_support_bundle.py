@@ -131,7 +131,7 @@ def test_a_folder_that_may_not_be_written_takes_no_file() -> None:
 
 def test_a_running_daemon_answers_for_itself(tmp_path: Path) -> None:
     scene_clip(tmp_path / "clip.mkv", 2)
-    stream = {"name": "gate", "source": "clip.mkv", "loop": True}
+    stream = {"name": "gate", "source": "clip.mkv", "loop": True, "pace": "realtime"}
     settings = {"streams": [stream], "model": unhurried(tmp_path), "status": {"bind": free_address()}}
     write_configuration(tmp_path, settings)
     with Daemon(tmp_path) as daemon:

@@ -17,7 +17,7 @@ KEY = "framesift:{-}"  # of what has no project
 def configure(folder: Path, device: str, port: int) -> None:
     settings: dict[str, Any] = {
         "device": device,
-        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True}],
+        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}],
         "model": unhurried(folder),
         "limits": {"redis": {"url": f"redis://127.0.0.1:{port}"}},
         "status": {"bind": free_address()},

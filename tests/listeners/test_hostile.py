@@ -300,6 +300,7 @@ def _at_once(count: int, ask: Callable[[], requests.Response]) -> set[int]:
     return set(statuses)
 
 
+@pytest.mark.exhaustive
 def test_memory_is_bounded_whatever_comes_and_the_daemon_goes_on(tmp_path: Path) -> None:
     place, port = reserve_closed_port()
     place.close()

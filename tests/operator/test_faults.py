@@ -16,15 +16,12 @@ from rigs.seeded_faults.fault import SeededFault
 from rigs.seeded_faults.table import FAULTS
 
 ONE_OF_EACH = {
-    "spool disk full",
     "sink gone",
     "key revoked",
     "camera dead",
-    "Redis emptied",
     "misspelt class",
     "model raises",
     "limits exhausted",
-    "port taken",
 }
 
 

@@ -78,7 +78,7 @@ def _is_running(daemon: Daemon) -> bool:
 @contextlib.contextmanager
 def hanging(kind: str, folder: Path) -> Iterator[Hanging]:
     """Write the settings of a daemon in which this hangs; what it needs lives until the end of the block."""
-    streams = [{"name": "gate", "source": "clip.mp4", "loop": True}]
+    streams = [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}]
     settings: dict[str, Any] = {"streams": streams, "model": unhurried(folder)}
     hangs = Hanging(folder, settings=settings)
     with contextlib.ExitStack() as stack:

@@ -42,6 +42,7 @@ def test_a_file_that_is_run_again_collects_each_scene_once(tmp_path: Path) -> No
     assert run_to_the_end(tmp_path) == SCENES + 2
 
 
+@pytest.mark.exhaustive
 def test_a_looped_clip_collects_each_scene_once_over_rounds_and_kills(tmp_path: Path) -> None:
     scene_clip(tmp_path / "clip.mkv", SCENES)
     write_configuration(tmp_path, stream(loop=True, fps=30), policy())

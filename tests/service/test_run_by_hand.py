@@ -19,7 +19,7 @@ def test_a_stream_is_paused_over_a_restart_and_resumed(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=20)
     with socket.create_server(("127.0.0.1", 0)) as free:
         bind = f"127.0.0.1:{free.getsockname()[1]}"
-    streams = [{"name": "gate", "source": "clip.mp4", "loop": True}]
+    streams = [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}]
     write_configuration(
         tmp_path,
         {"streams": streams, "model": unhurried(tmp_path), "status": {"bind": bind, "token": "0123456789abcdef"}},
@@ -65,7 +65,7 @@ def test_a_frame_is_taken_from_a_stream_and_from_what_a_client_sends(tmp_path: P
     with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
         bind, listen = (f"127.0.0.1:{one.getsockname()[1]}" for one in (free, another))
     settings = {
-        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True}],
+        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}],
         "listeners": [{"listen": listen, "stream": "clients"}],
         "model": unhurried(tmp_path),
         "status": {"bind": bind},

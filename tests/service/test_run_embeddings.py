@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rigs.daemon import POLICY, collected, framesift, write_configuration
 from rigs.footage import real_clip
 
@@ -37,6 +39,7 @@ def by_embedding(**more: Any) -> dict[str, Any]:
     return {**POLICY, "near_duplicate": {"signature": "embedding", **more}}
 
 
+@pytest.mark.exhaustive
 def test_a_moving_camera_collects_a_few_frames_of_each_shot_once_over_runs_and_its_recording_shows_the_same(
     tmp_path: Path,
 ) -> None:

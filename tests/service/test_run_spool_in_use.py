@@ -20,7 +20,7 @@ ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "
 
 def test_a_second_daemon_names_the_first_and_ends_with_2(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
-    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True}]})
+    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True, "pace": "realtime"}]})
     with Daemon(tmp_path) as first:
         first.wait_for("ready")
         second = framesift(tmp_path, "run")

@@ -121,7 +121,7 @@ sys.exit(service.run())
 
 def test_a_signal_at_the_worst_moment_is_obeyed(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
-    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True}]})
+    write_configuration(tmp_path, {"streams": [{**CLIP, "loop": True, "pace": "realtime"}]})
     program = [sys.executable, "-c", IN_THE_LOCK]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False)
     assert done.returncode == 0, done.stderr
@@ -341,7 +341,7 @@ def test_components_start_in_the_order_that_the_documentation_names(tmp_path: Pa
         ports = [free.getsockname()[1] for free in (one, other)]
     status, listen = (f"127.0.0.1:{port}" for port in ports)
     sink = {"type": "folder", "path": "collected", "max_bytes": "1GiB"}
-    streams = [{**CLIP, "loop": True}]
+    streams = [{**CLIP, "loop": True, "pace": "realtime"}]
     settings = {"streams": streams, "listeners": [{"listen": listen}], "status": {"bind": status}, "sink": sink}
     write_configuration(tmp_path, settings)
     program = [sys.executable, "-c", ALL_COMPONENTS]

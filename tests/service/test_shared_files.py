@@ -31,7 +31,7 @@ def test_every_file_of_a_run_can_be_read_by_the_group_and_nobody_else(
     numbered_clip(tmp_path / "clip.mp4", frames=20)
     settings = {
         "group": group,
-        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True}],
+        "streams": [{"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}],
         "model": unhurried(tmp_path),
         "sink": {"type": "folder", "path": "written/collected"},
         "spool": {"path": "written/spool/spool.db", "max_bytes": "64MiB", "min_free_bytes": "1MiB"},

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from exhaustive import some_of
 from framesift.config.errors import ConfigError
 from framesift.settings import Settings, load
 
@@ -349,7 +350,7 @@ def test_there_is_a_document_for_each_kind_of_model_and_of_sink() -> None:
     assert set(SCHEMA["properties"]["sink"]["discriminator"]["mapping"]) == set(SINKS)
 
 
-@pytest.mark.parametrize("spot", KEYS, ids=str)
+@pytest.mark.parametrize("spot", some_of(KEYS, lambda spot: spot in KEYS[::4]), ids=str)
 def test_a_wrong_type_is_refused(tmp_path: Path, spot: Spot) -> None:
     allowed = kinds(spot.allowed)
     wrong = [value for kind, value in VALUES.items() if kind not in allowed]
@@ -381,7 +382,7 @@ def test_a_number_has_bounds_and_a_list_has_elements_of_a_kind() -> None:
                 assert {"items", "prefixItems"} & set(one), f"{spot} has elements of any kind"
 
 
-@pytest.mark.parametrize("spot", KEYS, ids=str)
+@pytest.mark.parametrize("spot", some_of(KEYS, lambda spot: spot in KEYS[::4]), ids=str)
 def test_a_misspelt_name_is_refused_with_the_right_one(tmp_path: Path, spot: Spot) -> None:
     data = copy.deepcopy(DOCUMENTS[spot.document])
     block = at(data, spot.place[:-1])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clocks import ManualClock
+from exhaustive import some_of
 from framesift.limits import Window
 from framesift.spool import FinalOutcome, NotAccepted, Spool, SpoolBroken, State
 from framesift.spool.page_file import PAGE_BYTES
@@ -143,7 +144,11 @@ def test_a_truncated_file_starts_and_keeps_its_charges(tmp_path: Path, clock: Ma
 
 
 @pytest.mark.parametrize(
-    "table", ["datapoint", "delivery", "picture", "charge", "delivery_to_claim", "delivery_to_evict", "tally"]
+    "table",
+    some_of(
+        ["datapoint", "delivery", "picture", "charge", "delivery_to_claim", "delivery_to_evict", "tally"],
+        lambda table: table in ("datapoint", "delivery", "picture"),
+    ),
 )
 @pytest.mark.parametrize("what", [b"\xa5", b"\x00"])
 def test_with_any_page_damaged_it_starts_and_delivers_the_rest(

@@ -111,11 +111,13 @@ def test_a_file_that_was_cut_off_anywhere_starts_and_counts_what_is_lost(small: 
     survive_all(small, drawn, memory / "cut")
 
 
+@pytest.mark.exhaustive
 def test_garbage_in_place_of_the_log_and_its_index_costs_nothing(small: Built, memory: Path) -> None:
     drawn = [Garbage(end, size, seed) for end in ("-wal", "-shm") for size in (1, 33, 40_000) for seed in (0, 1)]
     assert survive_all(small, drawn, memory / "garbage") == {"nothing happened": len(drawn)}
 
 
+@pytest.mark.exhaustive
 def test_a_damaged_row_of_every_table_is_found_and_costs_at_most_its_datapoint(small: Built, memory: Path) -> None:
     trees = flips.trees(small.folder / "spool.db")
     content = (small.folder / "spool.db").read_bytes()

@@ -62,6 +62,7 @@ def test_with_any_bit_of_its_pages_flipped_it_starts_and_delivers_all_that_can_b
     survive_all(small, flips.draw(small, 30, seed), memory / f"few-{seed}", every=2)
 
 
+@pytest.mark.exhaustive
 def test_a_flipped_bit_of_the_log_loses_nothing_that_was_committed(small_with_log: Built, memory: Path) -> None:
     drawn = flips.draw_in_log(small_with_log, 24, 1)
     kinds = survive_all(small_with_log, drawn, memory / "log", every=2)

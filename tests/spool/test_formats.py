@@ -152,7 +152,10 @@ def test_everything_in_an_older_file_is_there_after_the_upgrade(tmp_path: Path, 
     check_upgraded(tmp_path, read_content(path))
 
 
-@pytest.mark.parametrize(("version", "number"), [(2, 4), pytest.param(2, 12, marks=pytest.mark.exhaustive), (1, 2)])
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [(2, 4), pytest.param(2, 12, marks=pytest.mark.exhaustive), pytest.param(1, 2, marks=pytest.mark.exhaustive)],
+)
 def test_an_upgrade_that_is_killed_leaves_everything_there(tmp_path: Path, version: int, number: int) -> None:
     assert kill_upgrades(tmp_path, version, number, datapoints=200).total() == number
 

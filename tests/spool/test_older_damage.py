@@ -51,6 +51,7 @@ def survive_all(built: Built, drawn: Sequence[Damage], folder: Path, every: int 
     return kinds
 
 
+@pytest.mark.exhaustive
 def test_after_a_flipped_bit_an_older_file_is_upgraded_with_all_that_can_be_read(older: Built, memory: Path) -> None:
     survive_all(older, flips.draw(older, 30, 1), memory / f"{older.folder.name}-flips")
 

@@ -53,7 +53,12 @@ def damage(path: Path, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [(column, value) for column, values in DAMAGES.items() for value in values]
+    ("column", "value"),
+    [
+        pytest.param(column, value, marks=[pytest.mark.exhaustive] if number > 0 else [])
+        for column, values in DAMAGES.items()
+        for number, value in enumerate(values)
+    ],
 )
 def test_a_row_with_a_damaged_column_is_buried_and_the_others_are_delivered(
     tmp_path: Path, column: str, value: str

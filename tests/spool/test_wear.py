@@ -58,6 +58,7 @@ def test_a_folder_with_a_bound_costs_once_and_a_half_more(tmp_path: Path) -> Non
     assert accepted < all_written <= (MOST_FOR_A_BYTE + MOST_FOR_A_BYTE_IN_A_FOLDER) * accepted
 
 
+@pytest.mark.exhaustive
 def test_a_day_without_an_accepted_frame_writes_next_to_nothing(tmp_path: Path) -> None:
     accepted, all_written = written(tmp_path, 0, 1, 60_000, 60_000)
     assert accepted == 0

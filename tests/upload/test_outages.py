@@ -227,6 +227,7 @@ def test_a_step_of_the_clock_during_an_outage_neither_hurries_nor_delays(tmp_pat
     spool.close()
 
 
+@pytest.mark.exhaustive
 def test_half_of_all_second_steps_failing_leaves_none_without_it(tmp_path: Path) -> None:
     clock = ManualClock(waiters=2)
     spool = open_spool(tmp_path, clock)
@@ -287,6 +288,7 @@ def test_a_poison_item_among_good_ones_is_buried_after_eight_attempts_and_delays
     assert 8 <= len(sink.times_of(0)) <= 10
 
 
+@pytest.mark.exhaustive
 def test_a_poison_item_alone_is_never_buried_and_lets_a_good_one_pass_that_joins_it(tmp_path: Path) -> None:
     clock = ManualClock(waiters=2)
     spool = open_spool(tmp_path, clock)

@@ -19,6 +19,7 @@ import pytest
 
 from clocks import NOON_S, ManualClock
 from deliveries import HEIGHT, WIDTH, detected, detection, folder_sink, jpeg, read_image_folder, read_yolo
+from exhaustive import some_of
 from framesift.clock.clock import SystemClock
 from framesift.clock.moment import Moment
 from framesift.limits import Limit, Window, window_start
@@ -44,6 +45,7 @@ def spool(tmp_path: Path, clock: ManualClock) -> Iterator[Spool]:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(240)
 def test_four_workers_never_exceed_the_sinks_limits_per_minute_hour_and_day(tmp_path: Path) -> None:
     """1,000 rows from 22:58 on: 50 a minute bind at once, 500 a day from 23:08 on, 420 an hour from 00:09 on."""
@@ -477,7 +479,7 @@ def test_a_worker_that_hangs_is_idle_and_one_that_waits_is_not(tmp_path: Path) -
 # --- crashes ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("delivered", [1, 9, 26])
+@pytest.mark.parametrize("delivered", some_of([1, 9, 26], lambda delivered: delivered == 9))
 def test_after_sigkill_nothing_is_missing_and_nothing_doubled(tmp_path: Path, delivered: int) -> None:
     clock = SystemClock()
     spool = open_spool(tmp_path, clock)

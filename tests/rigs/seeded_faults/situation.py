@@ -40,7 +40,7 @@ class Detector:
         return {"predictions": [box]}
 """
 MODEL = {"type": "python", "factory": "detector:Detector", "path": "."}
-STREAM = {"name": "gate", "source": "clip.mp4", "loop": True}
+STREAM = {"name": "gate", "source": "clip.mp4", "loop": True, "pace": "realtime"}
 
 
 @dataclass(frozen=True)
