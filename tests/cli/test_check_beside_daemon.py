@@ -232,6 +232,7 @@ def test_a_folder_that_somebody_else_holds_fails_the_check_with_and_without_a_da
         assert "another framesift writes to this folder" in line_of(checked.stdout, "sink folder")
 
 
+@pytest.mark.exhaustive
 def test_a_status_page_that_says_nothing_while_the_spool_is_held_is_a_failure(tmp_path: Path) -> None:
     bind = free_address()
     configure(tmp_path, status={"bind": bind})

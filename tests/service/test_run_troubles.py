@@ -52,6 +52,7 @@ def test_a_status_port_that_is_in_use_does_not_stop_collecting(tmp_path: Path) -
     assert f"can't listen on {bind}: Address already in use by process {os.getpid()} (" in done.stdout
 
 
+@pytest.mark.exhaustive
 def test_a_status_port_that_becomes_free_is_taken_and_until_then_the_page_has_failed(tmp_path: Path) -> None:
     numbered_clip(tmp_path / "clip.mp4", frames=5)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -351,10 +351,8 @@ def hung_with_clock() -> Iterator[NDArray[np.uint8]]:
         yield shown
 
 
-@pytest.mark.parametrize(
-    ("pictures", "is_frozen"),
-    [pytest.param(night, False, marks=pytest.mark.exhaustive), (hung_with_clock, True)],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("pictures", "is_frozen"), [(night, False), (hung_with_clock, True)])
 def test_noise_keeps_a_camera_running_and_a_clock_does_not(
     pictures: Callable[[], Iterator[NDArray[np.uint8]]], is_frozen: bool, tmp_path: Path
 ) -> None:
