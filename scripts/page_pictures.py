@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,22 @@ def take_pictures(browser: Browser, address: str, key: str, report: Path, out: P
             phone.screenshot(path=out / "phone" / f"{name}-{scheme}.png", full_page=True)
 
 
+@contextmanager
+def device_folder() -> Iterator[Path]:
+    """An empty folder for the time; the page shows its path, so it has the name of a device where that can be."""
+    folder = Path("/srv/gate-7")
+    try:
+        folder.mkdir()
+    except OSError:
+        with tempfile.TemporaryDirectory() as name:
+            yield Path(name)
+        return
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 def main() -> None:
     """Runs the daemon for a while, and takes the pictures."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "page"
@@ -187,8 +205,8 @@ def main() -> None:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None:
         sys.exit("no browser: install Chromium, or set CHROMIUM to its path")
-    with tempfile.TemporaryDirectory() as name:
-        folder, bind = Path(name), free_address()
+    with device_folder() as folder:
+        bind = free_address()
         write_video(Street(frames=FRAMES), folder / "street.mp4")
         (folder / "framesift.yaml").write_text(json.dumps(settings(folder, bind)))
         (folder / "policy.json").write_text(json.dumps(POLICY))
