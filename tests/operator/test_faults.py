@@ -15,7 +15,7 @@ from exhaustive import some_of
 from rigs.seeded_faults.fault import SeededFault
 from rigs.seeded_faults.table import FAULTS
 
-ONE_OF_EACH = {
+IN_MAKE_TEST = {
     "sink gone",
     "key revoked",
     "camera dead",
@@ -29,7 +29,7 @@ def _name(fault: SeededFault) -> str:
     return fault.name.replace(" ", "_")
 
 
-@pytest.mark.parametrize("fault", some_of(FAULTS, lambda fault: fault.name in ONE_OF_EACH), ids=_name)
+@pytest.mark.parametrize("fault", some_of(FAULTS, lambda fault: fault.name in IN_MAKE_TEST), ids=_name)
 def test_a_fault_is_named_with_its_reason_in_time_and_is_over_in_time(fault: SeededFault, tmp_path: Path) -> None:
     times = fault.trial(fault, tmp_path)
     assert times.said_s <= fault.say_s
@@ -37,7 +37,7 @@ def test_a_fault_is_named_with_its_reason_in_time_and_is_over_in_time(fault: See
 
 
 def test_what_make_test_tries_is_in_the_table() -> None:
-    assert {fault.name for fault in FAULTS} >= ONE_OF_EACH
+    assert {fault.name for fault in FAULTS} >= IN_MAKE_TEST
 
 
 def test_the_bounds_are_within_15_s_at_the_median_and_60_s_at_worst() -> None:
