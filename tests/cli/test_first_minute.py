@@ -36,6 +36,21 @@ def test_the_bare_command_says_what_it_is_and_what_to_type_next(tmp_path: Path) 
         assert word in ran.stdout
 
 
+def test_what_to_type_next_is_what_a_shell_finds(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("framesift")
+
+    def said_next(search: str) -> str:
+        command = [str(program), "init", "--force", str(tmp_path / "new")]
+        ran = subprocess.run(
+            command, cwd=program.parent, env={"PATH": search}, capture_output=True, text=True, timeout=60, check=True
+        )
+        return next(line for line in ran.stdout.splitlines() if line.startswith("next: "))
+
+    assert said_next(str(program.parent)) == "next: framesift check, then framesift run"
+    (tmp_path / "empty").mkdir()
+    assert said_next(str(tmp_path / "empty")) == "next: ./framesift check, then ./framesift run"
+
+
 def test_without_opencv_help_answers_and_a_command_that_needs_it_says_how_to_get_it(tmp_path: Path) -> None:
     write_configuration(tmp_path, {"streams": [{"name": "gate", "source": "rtsp://127.0.0.1:9/x"}]})
     missing = tmp_path / "missing"

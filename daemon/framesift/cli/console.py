@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -24,6 +26,7 @@ __all__ = [
     "noun",
     "out",
     "parse_time_s",
+    "print_next",
     "print_note",
     "redact",
     "to_json_text",
@@ -69,6 +72,21 @@ def escape_text(text: str) -> str:
 def noun(number: float, one: str, many: str = "") -> str:
     """The noun that stands after a number. many: of several, where it is not `one` with an s."""
     return one if number == 1 else many or f"{one}s"
+
+
+def print_next(*commands: str, between: str) -> None:
+    """Print what to type next. commands: without the program's name."""
+    program = _program()
+    out.print(f"next: {between.join(f'[bold]{program} {escape_text(command)}[/]' for command in commands)}")
+
+
+def _program() -> str:
+    """How this program is called from here: its name, or its path where a shell would not find it; escaped."""
+    called = Path(sys.argv[0])
+    if called.name != "framesift" or shutil.which("framesift"):
+        return "framesift"
+    path, here = called.absolute(), Path.cwd()
+    return escape_text(f"./{path.relative_to(here)}" if path.is_relative_to(here) else str(path))
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from framesift import __version__
-from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_note, to_json_text
+from framesift.cli.console import ConfigOption, err, escape_text, fail, out, print_next, print_note, to_json_text
 from framesift.cli.coverage import coverage
 from framesift.cli.estimate import estimate
 from framesift.cli.examples import GroupWithExamples
@@ -270,7 +270,7 @@ def init(
     if chosen is not None:
         why = "" if state is not None else f", since no service can write to {folder.resolve()}"
         out.print(f"its spool and what it collects go to {chosen}{why}")
-    out.print("next: [bold]framesift check[/], then [bold]framesift run[/]")
+    print_next("check", "run", between=", then ")
     out.print("your camera's address goes into framesift.yaml")
 
 
@@ -294,6 +294,8 @@ def demo(
         code = run_demo(folder, source=source, model=model, class_names=class_names, seconds=seconds, console=out)
     except DemoError as error:
         fail(str(error))
+    if source is None:
+        print_next("demo --source YOUR_VIDEO_OR_RTSP_OR_0", "init", between=", or ")
     raise typer.Exit(code)
 
 

@@ -120,8 +120,6 @@ def run_demo(
     labels = ", YOLO labels/ and data.yaml" if (folder / "collected" / "data.yaml").exists() else ""
     console.print(f"collected:     {folder / 'collected'}  (images/{labels}, metadata.jsonl)")
     console.print(f"contact sheet: {sheet}")
-    if street is not None:
-        console.print("next: [bold]framesift demo --source YOUR_VIDEO_OR_RTSP_OR_0[/], or [bold]framesift init[/]")
     return code
 
 
