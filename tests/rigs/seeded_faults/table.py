@@ -32,7 +32,7 @@ FAULTS = (
         "spool",
         "failed",
         ("read-only",),
-        perhaps=("decision record",),
+        perhaps=("decision record", "sink"),  # no file can be written for the moment in which it is seeded
     ),
     SeededFault(
         "no descriptors",
