@@ -21,8 +21,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --require-hashes --no-deps -r
 
-# More than cores: most of the tests' time is waiting for cameras, deadlines and disks (four use 1.2 of two cores). Each
-# has half a GiB of memory, and reads all tests for itself, in 5 to 8 s. Ten on two cores were no faster than six.
+# More than cores: tests wait for cameras and deadlines. Six keep two cores busy; ten were no faster, since each reads all
+# tests for itself, in 4 s, and has half a GiB of memory.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? 2 * n : 3 * n)))
 # The folders of make test lie in memory where 4 GiB of it are free: a sixth of its time was waiting for the disk.
 # What a disk does to files is tried by make exhaustive and make torture.

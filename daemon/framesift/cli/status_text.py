@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from framesift.cli.collected_text import collected_text
-from framesift.cli.console import escape_text, out
+from framesift.cli.console import counted, escape_text, noun, out
 from framesift.config.byte_sizes import bytes_text
 
 _LOSSES_SHOWN_S = 86_400.0
@@ -104,8 +104,8 @@ def _policy_line(policy: dict[str, Any]) -> str:
 
 def _quota_lines(quota: dict[str, Any]) -> Iterator[str]:
     """Who grants quota, and each limit in its current window."""
-    waits = "1 datapoint waits" if quota["pending"] == 1 else f"{quota['pending']} datapoints wait"
-    pending = f"; {waits} for quota" if quota["pending"] else ""
+    number = quota["pending"]
+    pending = f"; {counted(number, 'datapoint')} {noun(number, 'waits', 'wait')} for quota" if number else ""
     why = f" ({quota['why']})" if quota["why"] else ""
     yield f"quota is granted by: {quota['granted_by']}{why}{pending}"
     for use in quota["used"]:

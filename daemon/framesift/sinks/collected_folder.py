@@ -5,7 +5,6 @@ A line that a person has changed is read as well, as long as it still says which
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from typing import Any
 
 from framesift.prediction.prediction import Prediction, Stub
 from framesift.prediction.wire_format import parse_prediction
+from framesift.sinks.own_lines import object_in_line
 
 
 class NoCollectedFolder(Exception):
@@ -73,11 +73,8 @@ def metadata_file(folder: Path) -> Path:
 
 def parse_collected_line(line: bytes) -> CollectedPicture | None:
     """The picture of a line of metadata.jsonl; None for any other line, and for one that is being written."""
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(fields, dict):
+    fields = object_in_line(line)
+    if fields is None:
         return None
     try:
         captured = datetime.fromisoformat(fields["captured_at"].removesuffix("Z"))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from framesift.atomic_files import create_file, replace_file, sync_file, sync_folder
-from framesift.sinks.own_lines import OwnLine, PictureIndex, name_in_line, parse_own_line
+from framesift.sinks.own_lines import OwnLine, PictureIndex, name_in_line, object_in_line, parse_own_line
 
 # Our own lines begin like this, so that a hundred thousand lines need not be parsed for one field each.
 _OWN_LINE = re.compile(rb'\{"file_name": "[^"\\]*", "id": "([^"\\]*)"')
@@ -68,7 +67,7 @@ class MetadataFile:
         with self._path.open("rb") as file:
             file.seek(self._end)
             for line in file:
-                if self._end + len(line) >= status.st_size and not _is_object(line):
+                if self._end + len(line) >= status.st_size and object_in_line(line) is None:
                     self._remove_last_line()
                     return
                 self._ids |= _ids(line)
@@ -179,21 +178,10 @@ def _digest(id: str) -> bytes:
     return hashlib.blake2b(id.encode(errors="replace"), digest_size=16).digest()
 
 
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
 def _ids(line: bytes) -> set[bytes]:
     """The digest of the id in a line; none if it isn't an object with an id."""
     own = _OWN_LINE.match(line)
     if own is not None:
         return {_digest(own.group(1).decode("utf-8", "replace"))}
-    try:
-        parsed = json.loads(line)
-    except (ValueError, RecursionError):
-        return set()
-    id = parsed.get("id") if isinstance(parsed, dict) else None
+    id = (object_in_line(line) or {}).get("id")
     return {_digest(id)} if isinstance(id, str) else set()

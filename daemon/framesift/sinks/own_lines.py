@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 
@@ -49,16 +50,21 @@ def parse_own_line(line: bytes) -> OwnLine | None:
     return OwnLine(name, id, stream, captured.timestamp()) if name.endswith(f"_{safe_name(id)}") else None
 
 
+def object_in_line(line: bytes) -> dict[str, Any] | None:
+    """The object of any line; None for one that is no JSON object, is being written, or is nested too deep to read."""
+    try:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
 def name_in_line(line: bytes) -> str | None:
     """The name of the picture of a line that framesift wrote, also where a person has changed it since."""
     own = parse_own_line(line)
     if own is not None or b"images/" not in line:
         return None if own is None else own.name
-    try:
-        parsed = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    file_name = parsed.get("file_name") if isinstance(parsed, dict) else None
+    file_name = (object_in_line(line) or {}).get("file_name")
     if not isinstance(file_name, str) or not file_name.startswith("images/") or not file_name.endswith(".jpg"):
         return None
     return file_name.removeprefix("images/").removesuffix(".jpg")
